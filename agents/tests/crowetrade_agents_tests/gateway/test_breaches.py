@@ -807,6 +807,24 @@ def test_the_market_moves_a_value_above_its_limit() -> None:
     assert "> order" in kinds(done)
 
 
+@pytest.mark.parametrize(
+    "limits", [{"maxGrossNotional": "40000"}, {"maxNetNotional": "40000"}, {"maxConcentration": "0.4"}], ids=str
+)
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_the_market_moves_a_value_from_far_below_its_limit_above_it(limits: dict[str, str], side: Side) -> None:
+    """Far below it is not reckoned; whatever way the market takes, it is from where it might be above."""
+    desk = Desk()
+    desk.put(loss_rule(limits))
+    desk.trade(1, 10_000, side=side)
+    for mid in ("1.3", "0.9", "1.6", "2.2", "3.1", "2.4", "3.9", "4"):
+        desk.quote(mid)
+        desk.later(1)
+        assert desk.latched == [], mid
+    desk.quote("4.0001")
+    desk.later(1)
+    assert [name.partition("@")[0] for name in desk.latched] == [f"{next(iter(limits))}/alpha"]
+
+
 @pytest.mark.parametrize("limit", ["12000", "11500", "20000", ""], ids=["same", "lowered", "raised", "taken away"])
 def test_what_the_market_did_before_a_configuration_came_is_judged_by_the_rules_of_then(limit: str) -> None:
     desk = Desk()

@@ -187,9 +187,7 @@ def judge(turn: Turn) -> bool:
             facts = turn.state.facts("", turn.now_ns)
             for ledger in below:
                 _set_floor(turn, ledger, judging.watches_of[ledger], facts)
-    return any(
-        isinstance(effect, Append) and effect.event.WhichOneof("event") == "breach_changed" for effect in turn.effects
-    )
+    return any(isinstance(effect, Append) and effect.event.HasField("breach_changed") for effect in turn.effects)
 
 
 def one_too_many(turn: Turn, strategy: str) -> bool:
@@ -551,7 +549,7 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
         return
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return
-    counts = bool(day) and _counts_losses(watch.rule)
+    counts = bool(day) and _watches_losses(watch)
     # Where nobody adds up what is made, the ledger says nothing: a limit on losses that comes later begins with what is
     # then.
     value = watch.ledger.value if counts and problem_of(watch, facts) is None else None
@@ -572,7 +570,7 @@ def _next_day(turn: Turn, watch: Watch, baseline: Baseline, owners: frozenset[st
     last = watch.ledger.value if known else baseline.last
     return baseline._replace(
         day=day,
-        day_start=last if day and _counts_losses(watch.rule) else None,
+        day_start=last if day and _watches_losses(watch) else None,
         messages=done.messages,
         executions=done.executions,
         calendar=watch.calendar.name,
@@ -580,20 +578,19 @@ def _next_day(turn: Turn, watch: Watch, baseline: Baseline, owners: frozenset[st
 
 
 def _mark_last(turn: Turn, watch: Watch, facts: Facts) -> None:
-    if watch.pending is None and _limits(watch, max_daily_loss.NAME) and problem_of(watch, facts) is None:
+    if watch.pending is None and max_daily_loss.NAME in watch.limits and problem_of(watch, facts) is None:
         watch.last_ns = turn.now_ns
         if watch.baseline.last != watch.ledger.value:
             _mark(turn, watch, watch.baseline._replace(last=watch.ledger.value))
 
 
-def _limits(watch: Watch, name: str) -> bool:
-    return any(limit.name == name for limit, _ in watch.rule.limits)
-
-
 def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
     """The subject is measured from here on, and the journal says so."""
-    start, peak, last = baseline.day_start, baseline.peak, baseline.last
     watch.baseline = baseline
+    if baseline == watch.marked:
+        return
+    watch.marked = baseline
+    start, peak, last = baseline.day_start, baseline.peak, baseline.last
     body = journal_pb2.LossMarked(
         risk_limit=watch.rule.name,
         uid=watch.rule.uid,
@@ -620,7 +617,7 @@ def _baseline_of(body: journal_pb2.LossMarked | None) -> Baseline:
 
 
 def _mark_peak(turn: Turn, watch: Watch) -> None:
-    if _limits(watch, max_drawdown.NAME) and watch.baseline.peak is not None:
+    if max_drawdown.NAME in watch.limits and watch.baseline.peak is not None:
         _mark(turn, watch, watch.baseline)
 
 
@@ -630,7 +627,7 @@ def _mark_peak(turn: Turn, watch: Watch) -> None:
 def _take_high(ledger: Ledger, watches: Iterable[Watch], facts: Facts) -> None:
     """Takes the highest value since the last time into peaks and minutes; one that cannot be believed is no peak."""
     for watch in watches:
-        if _counts_losses(watch.rule) and problem_of(watch, facts) is None:
+        if _watches_losses(watch) and problem_of(watch, facts) is None:
             watch.rose(facts.now_ns)
     ledger.high = ledger.value
 
@@ -656,6 +653,10 @@ def _parts(judging: Judging) -> int:
 
 def _owners(turn: Turn, rule: Rule, subject: str) -> frozenset[str]:
     return turn.books.members.get(rule.name, rule.strategies) if rule.total else alone(subject)
+
+
+def _watches_losses(watch: Watch) -> bool:
+    return not breaches.LOSSES.keys().isdisjoint(watch.limits)
 
 
 def _counts_losses(rule: Rule) -> bool:
