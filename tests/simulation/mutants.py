@@ -410,7 +410,7 @@ MUTANTS = (
         "the day of a rule that counts no losses begins with 0",
         "days",
         "gateway/breaches.py",
-        "    counts = bool(day) and _counts_losses(watch.rule)\n",
+        "    counts = bool(day) and _watches_losses(watch)\n",
         "    counts = bool(day)\n",
     ),
     Mutant(
