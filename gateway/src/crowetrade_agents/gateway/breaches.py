@@ -277,7 +277,7 @@ def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
 def _clear(turn: Turn) -> None:
     """Breaches that a person has cleared, with a reason: at the RiskLimit or, where that is gone, at the
     VenueConnection. Whoever may change a VenueConnection, or another RiskLimit, is not thereby one who may lift this
-    limit. A RiskLimit is told by its name, so that one that was deleted and created again clears what is older."""
+    limit. A RiskLimit counts by its name, so that one that was deleted and created again clears what is older."""
     reasons = _reasons(turn)
     for name in sorted(reasons):
         body = journal_pb2.BreachChanged()
@@ -291,7 +291,7 @@ def _clear(turn: Turn) -> None:
 
 
 def _reasons(turn: Turn) -> dict[str, str]:
-    """By breach, why it is cleared; what is asked for where it does not count is told."""
+    """By breach, why it is cleared; what is asked for where it does not count is logged."""
     configuration, latched = turn.live.configuration, turn.books.breaches
     reasons: dict[str, str] = {}
     refused: dict[str, str] = {}
