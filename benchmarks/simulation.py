@@ -19,4 +19,4 @@ def simulation() -> Iterator[Figure]:
         raise NotMeasurable("tests/simulation is not in this tree")
     run = importlib.import_module("tests.simulation.__main__").run
     runs = [run(seed, STEPS) for seed in range(FIRST_SEED, FIRST_SEED + SEEDS)]
-    yield figure("simulate.commands_per_second", "1/s", [commands / seconds for commands, seconds in runs])
+    yield figure("simulate.commands_per_second", "1/s", [one.commands / one.seconds for one in runs])

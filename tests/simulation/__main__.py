@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tests.simulation.world import Wanted, World
 
@@ -19,8 +20,23 @@ class Failure(Exception):
     """A seed failed; the text says how, and how to repeat it."""
 
 
-def run(seed: int, steps: int) -> tuple[int, float]:
-    """Runs one seed; returns how many commands the engine took in how many seconds. Raises Failure."""
+class Run(NamedTuple):
+    """What came of a seed: how many commands the engine took in how many seconds of CPU; kinds of events that were
+    journaled, reasons for which orders were refused, limits of which a breach was latched, and how often a gateway
+    began; and the text of a failure."""
+
+    seed: int
+    commands: int = 0
+    seconds: float = 0.0
+    kinds: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    breached: frozenset[str] = frozenset()
+    sessions: int = 0
+    failure: str = ""
+
+
+def run(seed: int, steps: int) -> Run:
+    """Runs one seed. Raises Failure."""
     began = time.process_time()
     world = World(seed, Wanted(steps=steps))
     try:
@@ -30,16 +46,19 @@ def run(seed: int, steps: int) -> tuple[int, float]:
         again = f"make simulate SEED={seed} STEPS={steps}"
         text = "\n".join([*world.lines(), where, f"step {world.steps}: {error}", again])
         raise Failure(text) from None
-    return world.commands, time.process_time() - began
+    seconds, accounts = time.process_time() - began, world.accounts
+    refused = frozenset(label for metric, label in world.counts if metric == "ORDERS_REFUSED")
+    reached = frozenset(accounts.kinds), refused, frozenset(accounts.breached)
+    return Run(seed, world.commands, seconds, *reached, len(accounts.tokens))
 
 
-def attempt(job: tuple[int, int]) -> tuple[int, int, float, str]:
-    """As run, for a pool of processes: seed, commands, seconds, and the text of a failure."""
+def attempt(job: tuple[int, int]) -> Run:
+    """As run, for a pool of processes."""
     seed, steps = job
     try:
-        return seed, *run(seed, steps), ""
+        return run(seed, steps)
     except Failure as failure:
-        return seed, 0, 0.0, str(failure)
+        return Run(seed, failure=str(failure))
 
 
 def main(arguments: list[str]) -> int:
@@ -53,9 +72,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep-going", action="store_true")
     wanted = parser.parse_args(arguments)
     if wanted.seed is not None:
-        _, commands, seconds, failure = attempt((wanted.seed, wanted.steps))
-        print(failure or f"seed {wanted.seed}: {commands} commands in {seconds:.2f} s")
-        return bool(failure)
+        done = attempt((wanted.seed, wanted.steps))
+        print(done.failure or f"seed {done.seed}: {done.commands} commands in {done.seconds:.2f} s")
+        return bool(done.failure)
     first = wanted.first if wanted.first is not None else random.SystemRandom().randrange(10**9)
     return _many(first, wanted)
 
@@ -69,11 +88,12 @@ def _many(first: int, wanted: argparse.Namespace) -> int:
     with multiprocessing.Pool(wanted.workers) as pool:
         # A pool takes in all jobs that it is given, so an endless run is given them by the hundred.
         while jobs := [(seed, wanted.steps) for seed in itertools.islice(numbers, 100)]:
-            for seed, handled, seconds, failure in pool.imap_unordered(attempt, jobs):
-                done, commands, busy = done + 1, commands + handled, busy + seconds
-                if failure:
+            for one in pool.imap_unordered(attempt, jobs):
+                done, commands, busy = done + 1, commands + one.commands, busy + one.seconds
+                if one.failure:
                     failed += 1
-                    print(failure if not wanted.keep_going else f"{seed}: {failure.splitlines()[-2]}", flush=True)
+                    text = f"{one.seed}: {one.failure.splitlines()[-2]}" if wanted.keep_going else one.failure
+                    print(text, flush=True)
                     if not wanted.keep_going:
                         return 1
             rate, elapsed = commands / max(busy, 1e-9), time.monotonic() - began

@@ -132,6 +132,8 @@ class Accounts:
         # How often the API server has changed or ended a kill order, by its name.
         self.softened: dict[str, int] = {}
         self.breaches: dict[str, Breach] = {}
+        # Limits of which one was latched at some time.
+        self.breached: set[str] = set()
         # When a strategy that is slowed down by a breach sent last, in this session.
         self.slowed: dict[str, int] = {}
         self.orders: dict[str, Account] = {}
@@ -314,8 +316,8 @@ class Accounts:
 
     def _configured(self, body: journal_pb2.ConfigurationApplied, at_ns: int) -> None:
         self.revision = body.revision
-        self.members = self._members_now()
-        self.losses.configured(() if self.spec is None else self.spec.rules)
+        before, self.members = self.members, self._members_now()
+        self.losses.configured(() if self.spec is None else self.spec.rules, before)
 
     def _halt(self, body: journal_pb2.HaltChanged, at_ns: int) -> None:
         expect(not body.halt.startswith("JournalBelowRecord"), "I7", "a halt for a loss that the journal never had")
@@ -357,14 +359,17 @@ class Accounts:
     def _breach(self, body: journal_pb2.BreachChanged, at_ns: int) -> None:
         """I14: a breach ends by the configuration alone."""
         if not body.cleared:
+            self.breached.add(body.limit)
             action = body.action if body.enforced else "Alert"
             self.breaches[body.breach] = Breach(
                 body.risk_limit, body.subject, frozenset(body.strategies), action, body.limit, body.enforced
             )
             return
-        cleared = body.breach in self.spec.cleared_breaches if self.spec is not None else False
-        expect(cleared, "I14", f"{body.breach} is cleared, which nobody asked for")
-        expect(self.breaches.pop(body.breach, None), "I14", f"{body.breach} is cleared twice")
+        found = self.breaches.pop(body.breach, None)
+        if found is None:
+            raise Broken("I14", f"{body.breach} is cleared, and is no breach")
+        cleared = (found.rule, body.breach) in self.spec.cleared_breaches if self.spec is not None else False
+        expect(cleared, "I14", f"{body.breach} is cleared, which nobody asked for at RiskLimit {found.rule}")
         self.losses.cleared(body)
 
     # --- Parts of it ------------------------------------------------------------------------------------------------

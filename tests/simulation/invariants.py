@@ -37,6 +37,7 @@ from crowetrade_agents.gateway.effects import SendCancel
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.status import remaining
 from crowetrade_agents.journal.memory import MemoryLog, MemoryWriter
+from crowetrade_agents.risk.windows import HORIZON_NS, TIERS
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated.ledger import VenueOrder
 from tests.simulation.accounts import Account
@@ -185,24 +186,31 @@ def recovered_equals_live(world: World, process: GatewayProcess) -> None:
     """I7."""
     if not process.quiet or process.token != world.newest_token() or world.log.delayed:
         return
-    live = _comparable(process.state.books.to_message())
+    live = _comparable(process.state.books.to_message(), process.engine_ns)
     for log in (world.log, MemoryLog(records=world.log.records)):
         books, events, _ = MemoryWriter(log).recover()
         recovered = gateway_books.recover(world.venue_name, books, events)
-        message = _comparable(recovered.to_message())
+        message = _comparable(recovered.to_message(), process.engine_ns)
         if message != live:
             start = "a snapshot" if log is world.log else "the beginning"
             raise Broken("I7", f"from {start}: {_difference(message, live)}")
 
 
-def _comparable(message: journal_pb2.Books) -> journal_pb2.Books:
+def _comparable(message: journal_pb2.Books, now_ns: int) -> journal_pb2.Books:
     """Without the messages that rates count: a refused one counts at once and is journaled within a second, and what
     must not be forgotten of them is I4. Of executions in windows the sums count: whenever somebody looks, times that
-    are older get coarser. Exposures of nothing and order of owners say nothing either."""
+    are older get coarser, up to a minute, and those of the day before are dropped. Exposures of nothing and order of
+    owners say nothing either."""
     del message.messages[:]
-    for item in (*message.buys, *message.sells):
-        item.counts[:] = [sum(item.counts)]
-        del item.unix_ns[:]
+    widest = TIERS[-1][1]
+    since = -(-(now_ns - HORIZON_NS) // widest) * widest
+    for windows in (message.buys, message.sells):
+        for item in windows:
+            item.counts[:] = [sum(n for at_ns, n in zip(item.unix_ns, item.counts, strict=True) if at_ns >= since)]
+            del item.unix_ns[:]
+        kept = [item for item in windows if item.counts[0]]
+        del windows[:]
+        windows.extend(kept)
     message.positions.sort(key=lambda item: (item.strategy, item.symbol))
     message.counters.sort(key=lambda item: item.strategy)
     message.used_ids.sort(key=lambda item: item.prefix)

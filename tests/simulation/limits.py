@@ -57,7 +57,8 @@ class KillSpec:
 
 @dataclass(frozen=True)
 class RuleSpec:
-    """A RiskLimit; a limit is None where it is not set. `rate`: messages and seconds. `unknown`: it also sets a limit
+    """A RiskLimit; a limit is None where it is not set. `rate`: messages and seconds; `repeated`: executions and
+    seconds. `unknown`: it also sets a limit
     that no gateway knows. Shares of capital: `drawdown`, `loss_per_minute`, `concentration`. `data_age` in seconds,
     `duplicate_ms` in milliseconds, `collar` in basis points; `hours` names a calendar, `day` a time zone and a time."""
 
@@ -83,6 +84,8 @@ class RuleSpec:
     loss_per_minute: Decimal | None = None
     duplicate_ms: int | None = None
     order_to_trade: Decimal | None = None
+    rejects: int | None = None
+    repeated: tuple[int, int] | None = None
     self_match: bool = False
     restricted: frozenset[str] = frozenset()
     hours: str = ""
@@ -122,7 +125,8 @@ class ConfigSpec:
     halted_reason: str = ""
     unreadable: str = ""
     cleared_halts: frozenset[str] = field(default=frozenset())
-    cleared_breaches: frozenset[str] = field(default=frozenset())
+    # RiskLimit and breach.
+    cleared_breaches: frozenset[tuple[str, str]] = field(default=frozenset())
     capital: Decimal = Decimal(0)
 
     def state(self, strategy: str) -> TradingState:
@@ -181,7 +185,8 @@ def _source(spec: ConfigSpec) -> config_pb2.GatewayConfig:
         halted_reason=spec.halted_reason,
         cleared_halts=sorted(spec.cleared_halts),
         cleared_breaches=[
-            config_pb2.ClearedBreach(breach=name, reason="looked into") for name in sorted(spec.cleared_breaches)
+            config_pb2.ClearedBreach(breach=name, reason="looked into", risk_limit=risk_limit)
+            for risk_limit, name in sorted(spec.cleared_breaches)
         ],
     )
 
@@ -210,9 +215,12 @@ def _message(spec: RuleSpec) -> config_pb2.RiskRule:
     ]
     if spec.open_orders is not None:
         limits.append(config_pb2.Limit(name="maxOpenOrders", values={"value": str(spec.open_orders)}))
-    if spec.rate is not None:
-        values = {"count": str(spec.rate[0]), "perSeconds": str(spec.rate[1])}
-        limits.append(config_pb2.Limit(name="maxOrderRate", values=values))
+    if spec.rejects is not None:
+        limits.append(config_pb2.Limit(name="maxConsecutiveRejects", values={"value": str(spec.rejects)}))
+    for name, rate in (("maxOrderRate", spec.rate), ("repeatedExecution", spec.repeated)):
+        if rate is not None:
+            values = {"count": str(rate[0]), "perSeconds": str(rate[1])}
+            limits.append(config_pb2.Limit(name=name, values=values))
     if spec.self_match:
         limits.append(config_pb2.Limit(name="selfMatchPrevention", values={"value": "true"}))
     if spec.restricted:

@@ -8,6 +8,7 @@ the highest value of a minute is one that was known for so long that the gateway
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -47,9 +48,9 @@ class Watch:
     # What its executions brought, and what it holds by symbol.
     cash: Decimal = ZERO
     held: dict[str, Decimal] = field(default_factory=dict)
-    # Values of the last minute that the gateway must have seen, and the last ones at all.
+    # Values of the last minute that the gateway must have seen; and the last ones at all, by the last usable quotes.
     sure: deque[tuple[int, Decimal]] = field(default_factory=deque)
-    recent: deque[Decimal] = field(default_factory=lambda: deque(maxlen=4))
+    recent: deque[Decimal] = field(default_factory=lambda: deque(maxlen=16))
     # Since when a limit is exceeded.
     over: dict[str, int] = field(default_factory=dict)
     # Whether somebody has sent something since the last check.
@@ -79,6 +80,10 @@ class Losses:
         self.watches: dict[tuple[str, str], Watch] = {}
         self.marks: dict[tuple[str, str], journal_pb2.LossMarked] = {}
         self._seen_ns = 0
+        # Whose profit and loss the gateway that serves has known.
+        self._known: set[tuple[str, str]] = set()
+        # What one unit was worth by the last usable quote, by symbol.
+        self._worth: dict[str, Decimal] = {}
         accounts.market.changes, accounts.market.changed = self._look_before, self._seen
 
     # --- What happens -----------------------------------------------------------------------------------------------
@@ -111,15 +116,18 @@ class Losses:
     def started(self) -> None:
         """Another process serves: it has seen no minute."""
         self._seen_ns = 0
+        self._known.clear()
+        self._worth.clear()
         for watch in self.watches.values():
             watch.sure.clear()
             watch.over.clear()
 
-    def configured(self, rules: tuple[RuleSpec, ...]) -> None:
-        """Other rules, or other members."""
+    def configured(self, rules: tuple[RuleSpec, ...], members: Mapping[str, frozenset[str]]) -> None:
+        """Other rules, or other members; `members` are those that were counted together before. Where nobody is
+        selected there is nobody to stop."""
         before, self.watches = self.watches, {}
         for rule in rules:
-            if not rule.has_day:
+            if not rule.has_day or not rule.strategies:
                 continue
             for subject in ("",) if rule.total else sorted(rule.strategies):
                 owners = frozenset({subject})
@@ -132,9 +140,12 @@ class Losses:
                     if (old.owners, old.rule.symbols) == (owners, rule.symbols):
                         watch.sure = old.sure
                 elif mark is not None:
-                    watch.messages = sum(self.messages.get(owner, 0) for owner in owners) - mark.messages
-                    watch.executions = sum(self.executions.get(owner, 0) for owner in owners) - mark.executions
+                    # Whoever comes brings nothing.
+                    counted = members[rule.name] | {""} if rule.total and rule.name in members else owners
+                    watch.messages = sum(self.messages.get(owner, 0) for owner in counted) - mark.messages
+                    watch.executions = sum(self.executions.get(owner, 0) for owner in counted) - mark.executions
                 self._add_up(watch)
+                self._remember(watch)
                 self.watches[watch.key] = watch
 
     def cleared(self, body: journal_pb2.BreachChanged) -> None:
@@ -171,10 +182,12 @@ class Losses:
             return
         value = self.value(watch)
         made = {*watch.recent} if value is None else {value, *watch.recent}
+        if before is not None and before.last and (value is None or key not in self._known):
+            made.add(Decimal(before.last))  # what is on record
         start = Decimal(body.day_start) if body.day_start else None
         known = start is None if value is None else start is not None
         text = f"{name} begins the day {day} with {body.day_start or 'nothing known'}, and {value} was made"
-        expect(known or watch.recent, "I14", text)
+        expect(known or watch.recent or (start is not None and made), "I14", text)
         expect(start is None or any(abs(start - one) <= EXACT for one in made), "I14", text)
 
     # --- What is judged ---------------------------------------------------------------------------------------------
@@ -215,6 +228,8 @@ class Losses:
             if not watch.rule.of_losses:
                 continue
             value = self.value(watch) if self.is_known(watch, at_ns) else None
+            if value is not None:
+                self._known.add(watch.key)
             for limit in watch.rule.of_losses:
                 lost, allowed = self._lost(watch, limit, at_ns, value), self._allowed(watch, limit)
                 if lost is None or allowed is None or lost <= allowed + EXACT:
@@ -309,6 +324,8 @@ class Losses:
 
     def _seen(self, seen: Seen) -> None:
         if seen.symbol:
+            if (worth := self.accounts.market.worth(seen.symbol)) is not None:
+                self._worth[seen.symbol] = worth
             for watch in self.watches.values():
                 if seen.symbol in watch.held:
                     self._take(watch, seen.at_ns)
@@ -319,10 +336,13 @@ class Losses:
                 self._add_up(watch)
                 self._take(watch, at_ns)
 
+    def _remember(self, watch: Watch) -> None:
+        if watch.held.keys() <= self._worth.keys():
+            watch.recent.append(watch.cash + sum(held * self._worth[symbol] for symbol, held in watch.held.items()))
+
     def _take(self, watch: Watch, at_ns: int) -> None:
         value = self.value(watch)
-        if value is not None:
-            watch.recent.append(value)
+        self._remember(watch)
         if value is None or not self.is_known(watch, at_ns):
             watch.forget(at_ns - SURE_NS)
         elif watch.rule.loss_per_minute is not None:

@@ -208,6 +208,13 @@ MUTANTS = (
         "            known[strategy] = held(fresh, self.live.configuration, strategy)\n",
     ),
     Mutant(
+        "who may change another RiskLimit clears a breach",
+        "breaches",
+        "gateway/breaches.py",
+        "        elif risk_limit == latched[name].risk_limit:\n",
+        "        elif True:\n",
+    ),
+    Mutant(
         "the bus makes a kill order softer",
         "kills",
         "control/kills.py",
@@ -403,7 +410,7 @@ MUTANTS = (
         "the day of a rule that counts no losses begins with 0",
         "days",
         "gateway/breaches.py",
-        "    counts = bool(day) and _counts_losses(watch.rule)\n",
+        "    counts = bool(day) and _watches_losses(watch)\n",
         "    counts = bool(day)\n",
     ),
     Mutant(
@@ -419,6 +426,13 @@ MUTANTS = (
         "gateway/breaches.py",
         "    if second == judging.second:\n",
         "    if second // 60 == judging.second // 60:\n",
+    ),
+    Mutant(
+        "a cleared breach of rejects begins a day",
+        "days",
+        "gateway/breaches.py",
+        "    if limit not in breaches.OF_THE_DAY:\n        return\n    known",
+        "    known",
     ),
     Mutant(
         "strategies that work orders and nothing else are not shown",

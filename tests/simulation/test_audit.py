@@ -55,7 +55,7 @@ def test_a_real_gateway_is_never_accused(worlds: list[World]) -> None:
         assert not fleet.findings, f"seed {world.seed}: {fleet.findings[0]}"
         orders += fleet.orders
         unjudged.update(item.limit for item in fleet.unjudged)
-    assert orders > 500
+    assert orders > 400
     # Only what needs prices may be left open.
     assert unjudged.keys() <= NEED_PRICES
 

@@ -12,7 +12,7 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.risk.limits import KNOWN
 from tests.simulation import isolation, mutants
-from tests.simulation.__main__ import attempt, run
+from tests.simulation.__main__ import Run, attempt, run
 from tests.simulation.accounts import Accounts, KillInForce, NotSent, Refused
 from tests.simulation.broken import Broken
 from tests.simulation.gateway import GatewayProcess
@@ -25,10 +25,15 @@ SEEDS = 200
 STEPS = 1200
 
 
-def test_nothing_breaks_an_invariant() -> None:
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    """What came of the seeds."""
     with multiprocessing.Pool(2) as pool:
-        results = pool.map(attempt, [(seed, STEPS) for seed in range(FIRST, FIRST + SEEDS)], chunksize=5)
-    failures = [failure for *_, failure in results if failure]
+        return pool.map(attempt, [(seed, STEPS) for seed in range(FIRST, FIRST + SEEDS)], chunksize=5)
+
+
+def test_nothing_breaks_an_invariant(runs: list[Run]) -> None:
+    failures = [one.failure for one in runs if one.failure]
     assert not failures, "\n\n".join(failures[:3])
 
 
@@ -46,23 +51,18 @@ def test_a_seed_repeats_itself() -> None:
     assert runs[0].log.records == runs[1].log.records
 
 
-def test_the_runs_reach_what_they_are_for() -> None:
-    """Every kind of event stands in some journal, every limit that judges single orders has refused one, and gateways
-    died, were overtaken and came back."""
-    kinds: set[str] = set()
-    refused: set[str] = set()
-    sessions = 0
-    for seed in range(FIRST, FIRST + 25):
-        world = World(seed, Wanted(steps=STEPS))
-        world.run()
-        kinds |= world.accounts.kinds.keys()
-        refused |= {label for metric, label in world.counts if metric == "ORDERS_REFUSED"}
-        sessions += len(world.accounts.tokens)
+def test_the_runs_reach_what_they_are_for(runs: list[Run]) -> None:
+    """Every kind of event stands in some journal, every limit that judges single orders has refused one, every one that
+    is breached was, and gateways died, were overtaken and came back."""
+    nothing = frozenset[str]()
     journaled = {field.name for field in journal_pb2.JournalEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
-    assert kinds == journaled
+    assert nothing.union(*(one.kinds for one in runs)) == journaled
     # What is found as a breach stops orders before a limit has to refuse one.
-    assert {limit.reason for limit in KNOWN.values() if limit.breach is None} <= refused
-    assert sessions > 50
+    refuse = {limit.reason for limit in KNOWN.values() if limit.breach is None}
+    assert refuse <= nothing.union(*(one.refused for one in runs))
+    breach = {name for name, limit in KNOWN.items() if limit.breach is not None or limit.breaches}
+    assert nothing.union(*(one.breached for one in runs)) == breach
+    assert sum(one.sessions for one in runs) > 2 * SEEDS
 
 
 def test_a_broken_gateway_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,7 +295,11 @@ class World:
         if process.token != self.newest_token():
             return
         at_ns = process.engine_ns = max(process.engine_ns, process.wall(), process.state.books.at_ns)
-        found = (_not_sent(command, after, at_ns, todo.events) for command, after in taken)
+        ends = [*(after for _, after in taken[1:]), len(todo.events)]
+        found = (
+            _not_sent(command, after, at_ns, todo.events[:end])
+            for (command, after), end in zip(taken, ends, strict=True)
+        )
         seen = (_seen(command, after, at_ns) for command, after in taken)
         self.accounts.market.handled((item for item in seen if item is not None), len(todo.events))
         self.accounts.handled((item for item in found if item is not None), len(todo.events))
@@ -372,11 +376,17 @@ class World:
             halted_reason=halted,
             unreadable="a word that nobody knows" if 0.04 <= chance < 0.06 else "",
             cleared_halts=frozenset(self.accounts.halts if clears else ()),
-            cleared_breaches=frozenset(self.accounts.breaches if clears else ()),
+            cleared_breaches=self._cleared_breaches(by_right=clears),
             capital=self._capital(),
         )
         self.specs[spec.revision] = spec
         return spec
+
+    def _cleared_breaches(self, *, by_right: bool) -> frozenset[tuple[str, str]]:
+        """Each breach at another RiskLimit, which clears nothing, and when it is `by_right` at its own."""
+        latched = self.accounts.breaches
+        own = {(found.rule, name) for name, found in latched.items()}
+        return frozenset({("limit-elsewhere", name) for name in latched} | (own if by_right else set()))
 
     def _capital(self) -> Decimal:
         """Of a strategy: what limits that are shares of it are reached by."""
@@ -426,12 +436,15 @@ class World:
             "loss_per_minute": Decimal(random.randrange(1, 20)) / 4000,
             "duplicate_ms": random.choice((200, 2000, 60_000)),
             "order_to_trade": Decimal(random.randrange(1, 30)),
+            "rejects": random.randrange(1, 12),
+            "repeated": (random.randrange(1, 8), random.choice((1, 10, 60))),
             "self_match": True,
             "restricted": frozenset(random.sample([item.symbol for item in self.instruments], 1)),
             "hours": random.choice(("XNYS", "XTKS")),
             "day": random.choice(DAYS),
         }
         chances = dict.fromkeys(drawn, 0.12) | {"restricted": 0.06, "hours": 0.06, "day": 0.3, "duplicate_ms": 0.3}
+        chances |= {"rejects": 0.06, "repeated": 0.06}
         return {name: value for name, value in drawn.items() if random.random() < chances[name] and not calm}
 
     def _own_rule(self, name: str) -> RuleSpec:
@@ -538,7 +551,7 @@ class World:
             spec.bindings,
             spec.rules,
             cleared_halts=frozenset(self.accounts.halts),
-            cleared_breaches=frozenset(self.accounts.breaches),
+            cleared_breaches=self._cleared_breaches(by_right=True),
         )
         self.specs[again.revision] = again
         return again
@@ -574,7 +587,8 @@ def _charges_alone(payload: bytes) -> bool:
 def _not_sent(
     command: commands.Command, after: int, at_ns: int, events: list[journal_pb2.JournalEvent]
 ) -> NotSent | None:
-    """None when the command is no request, or was sent: the first event that it recorded says so."""
+    """None when the command is no request, or was sent: the first event that it recorded says so. `events` are those of
+    the batch up to the last that it recorded."""
     if isinstance(command, commands.Malformed):
         return NotSent(after, at_ns, command.strategy)
     if isinstance(command, commands.NewOrder):

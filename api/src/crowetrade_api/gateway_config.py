@@ -177,7 +177,7 @@ def compile_config(
         halted_message=why.message if why is not None else "",
         cleared_halts=venue.cleared_halts,
         cleared_breaches=[
-            pb.ClearedBreach(breach=breach, reason=reason)
+            pb.ClearedBreach(breach=breach, reason=reason, risk_limit=limit.name)
             for limit in limits
             for breach, reason in limit.cleared_breaches.items()
         ]

@@ -228,7 +228,18 @@ def test_what_is_cleared_at_the_venue(case: str) -> None:
     config = compile_config(venue(annotations={"trading.crowetrade.io/clear-halt": text}), [], [])
     assert list(config.cleared_halts) == halts
     assert {item.breach: item.reason for item in config.cleared_breaches} == breaches
-    assert all(item.at_venue for item in config.cleared_breaches)
+    assert all(item.at_venue and not item.risk_limit for item in config.cleared_breaches)
+
+
+def test_a_cleared_breach_names_the_risk_limit_that_asks_for_it() -> None:
+    def asking(name: str, reason: str) -> RiskLimit:
+        return limit(name=name, annotations={"trading.crowetrade.io/clear-breach": f"{BREACH}: {reason}"})
+
+    config = compile_config(venue(), [strategy()], [asking("fx-desk", "hedged"), asking("another", "I want to trade")])
+    assert [(item.risk_limit, item.breach, item.reason, item.at_venue) for item in config.cleared_breaches] == [
+        ("another", BREACH, "I want to trade", False),
+        ("fx-desk", BREACH, "hedged", False),
+    ]
 
 
 def test_the_hash_of_a_rule_tells_one_risk_limit_from_another_of_its_name() -> None:

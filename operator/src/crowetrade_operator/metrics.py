@@ -107,7 +107,7 @@ BUS_FAULTS = Gauge(
 BUS_MESSAGES = Counter(
     f"{_PREFIX}_bus_messages",
     "Status messages received by schema and result: read, unreadable, replaced (by the next one of its sender, before "
-    "it was read), unread (kept while this replica waits).",
+    "it was read), unread (kept while this replica waits), broke (an error of the operator's own, see its log).",
     ["schema", "result"],
     registry=REGISTRY,
 )

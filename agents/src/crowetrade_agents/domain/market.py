@@ -11,6 +11,7 @@ from crowetrade_agents.domain.orders import Side
 
 MAX_FEED_SILENCE_NS = 5_000_000_000
 """A market data session that has been silent for longer than this is stale: nothing is judged by its quotes."""
+_TWO = Decimal(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class TopOfBook:
     @property
     def mid(self) -> Decimal:
         """Mean of bid and offer."""
-        return CONTEXT.divide(CONTEXT.add(self.bid_price, self.ask_price), Decimal(2))
+        return CONTEXT.divide(CONTEXT.add(self.bid_price, self.ask_price), _TWO)
 
     @property
     def is_usable(self) -> bool:

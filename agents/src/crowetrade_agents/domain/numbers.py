@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
-from functools import lru_cache
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache, reduce
 
 from crowetrade_agents.errors import InvalidNumber
 
@@ -74,8 +74,7 @@ def _rounded(value: Decimal, places: int) -> Decimal:
 
 def total(values: Iterable[Decimal]) -> Decimal:
     """The sum of the values, 0 of none."""
-    with localcontext(CONTEXT):
-        return sum(values, ZERO)
+    return reduce(CONTEXT.add, values, ZERO)
 
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:

@@ -78,6 +78,8 @@ class OwnOrders:
 
     def working(self, instrument: InstrumentId | None = None) -> tuple[WorkingOrder, ...]:
         """Orders that may still fill, oldest first; of all instruments without `instrument`."""
+        if not self._working:
+            return ()
         return tuple(order for order in self._working.values() if instrument in (None, order.instrument))
 
     def awaiting(self, cl_ord_ids: Iterable[str]) -> tuple[str, ...]:

@@ -57,6 +57,9 @@ class Plan:
     idle: IdleReason | None = None
 
 
+_NOTHING_TO_DO = Plan(idle=IdleReason.AT_TARGET)
+
+
 def plan_child(
     target: Decimal,
     position: Decimal,
@@ -75,6 +78,8 @@ def plan_child(
     if reduce_only:
         target = max(min(target, max(position, ZERO)), min(position, ZERO))
     missing = CONTEXT.subtract(target, position)
+    if not missing and not working:
+        return _NOTHING_TO_DO
     cancels = tuple(order.cl_ord_id for order in working if _is_unwanted(order, missing, working, top))
     side = Side.BUY if missing > 0 else Side.SELL
     needed = round_down(CONTEXT.subtract(missing.copy_abs(), _under_way(working, side)), instrument.lot_size)

@@ -206,9 +206,12 @@ class ExecutionRole:
     def _pause_clock_ns(self) -> int:
         """In lock step pauses are counted in event time: the market waits for us, and the orders must not depend on how
         fast we are."""
-        if all(stream.lock_step for stream in self.streams.values()):
-            return max(stream.elapsed_event_ns for stream in self.streams.values())
-        return self._clock.now_ns()
+        elapsed_ns = 0
+        for stream in self.streams.values():
+            if not stream.lock_step:
+                return self._clock.now_ns()
+            elapsed_ns = max(elapsed_ns, stream.elapsed_event_ns)
+        return elapsed_ns
 
     # The worker.
 
@@ -305,22 +308,27 @@ class ExecutionRole:
                 await self._quoter.follow(target, lambda name: self._tops(name, venue).get(name), self._pause_clock_ns)
             return
         quantities = self._quantities(target)
-        if any(not self.streams[name.venue].up for name in quantities):
-            metrics.count_hold(IdleReason.GATEWAY_UNREACHABLE)
-            return
+        for name in quantities:
+            if not self.streams[name.venue].up:
+                metrics.count_hold(IdleReason.GATEWAY_UNREACHABLE)
+                return
         sent = [
             (self.streams[name.venue], await self._pursue(name, quantity, target.origin, venue))
             for name, quantity in quantities.items()
         ]
         for stream, cl_ord_ids in sent:
-            await self._sender.await_answers(stream, cl_ord_ids)
+            if cl_ord_ids:
+                await self._sender.await_answers(stream, cl_ord_ids)
 
     def _tops(self, name: InstrumentId, venue: str) -> Mapping[InstrumentId, TopOfBook]:
         """The quotes that a decision about the instrument sees at an event of `venue`."""
         return self._handled_tops if name.venue == venue else self._newest_tops
 
     def _quantities(self, target: TargetPosition) -> Mapping[InstrumentId, Decimal]:
-        if all(name in self._instruments for name in target.targets):
+        for name in target.targets:
+            if name not in self._instruments:
+                break
+        else:
             return target.targets
         metrics.count_hold(HoldReason.UNKNOWN_INSTRUMENT)
         return {name: quantity for name, quantity in target.targets.items() if name in self._instruments}

@@ -113,6 +113,8 @@ class OrderSender:
 
     async def cancel(self, stream: VenueStream, cl_ord_ids: Sequence[str]) -> list[str]:
         """Sends cancels of working orders whose pause is over; returns the ClOrdIDs of the orders."""
+        if not cl_ord_ids:
+            return []
         due = self._due(stream, cl_ord_ids)
         await self._cancel(stream, due)
         return due

@@ -125,7 +125,10 @@ class RandomDesk(Scenario):
 
     def clear(self) -> None:
         """A person clears what is latched."""
-        cleared = [config_pb2.ClearedBreach(breach=breach, reason="seen") for breach in self.books.breaches]
+        cleared = [
+            config_pb2.ClearedBreach(breach=name, reason="seen", risk_limit=body.risk_limit)
+            for name, body in self.books.breaches.items()
+        ]
         message = config_pb2.GatewayConfig.FromString(self.message.SerializeToString())
         del message.cleared_breaches[:]
         self.message = configuration(*message.rules, required_limits=message.required_limits, cleared_breaches=cleared)

@@ -29,7 +29,12 @@ def config(**changes: object) -> pb.GatewayConfig:
 
 
 def test_everything_is_read() -> None:
-    written = config(halted_reason="VenueSuspended", halted_message="spec.suspend is true")
+    cleared = [
+        pb.ClearedBreach(breach="a@sim-fx-1", reason="hedged", risk_limit="fx-desk"),
+        pb.ClearedBreach(breach="a@sim-fx-1", reason="of an older operator"),
+        pb.ClearedBreach(breach="b@sim-fx-2", reason="the limit is gone", at_venue=True),
+    ]
+    written = config(halted_reason="VenueSuspended", halted_message="spec.suspend is true", cleared_breaches=cleared)
     read = decode(written.SerializeToString())
     assert read.unreadable == ""
     assert read.revision == written.revision
@@ -37,6 +42,8 @@ def test_everything_is_read() -> None:
     assert [(rule.name, rule.problem) for rule in read.rules] == [("desk", "")]
     assert (read.halted_reason, read.halted_message) == ("VenueSuspended", "spec.suspend is true")
     assert read.on_record == OnRecord(7, 1234)
+    assert read.cleared_breaches == {("fx-desk", "a@sim-fx-1"): "hedged", ("", "a@sim-fx-1"): "of an older operator"}
+    assert read.cleared_at_venue == {"b@sim-fx-2": "the limit is gone"}
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,7 @@ def test_a_breach_that_is_cleared_is_found_again_only_by_a_new_loss(limits: dict
     desk = _losing(limits)
     desk.quote("1.08")
     (first,) = desk.latched
-    desk.put(loss_rule(limits), revision="r2", cleared_breaches={first: "hedged at another venue"})
+    desk.put(loss_rule(limits), revision="r2", cleared_breaches={("loss", first): "hedged at another venue"})
 
     assert desk.latched == []
     cleared = [event.breach_changed for event in desk.events if event.breach_changed.cleared]
@@ -413,7 +413,7 @@ def test_a_breach_that_is_cleared_is_found_again_only_by_a_new_loss(limits: dict
     (second,) = desk.latched
     assert second != first
     # The annotation is still there: it does not clear the later one.
-    desk.put(loss_rule(limits), revision="r3", cleared_breaches={first: "hedged at another venue"})
+    desk.put(loss_rule(limits), revision="r3", cleared_breaches={("loss", first): "hedged at another venue"})
     assert desk.latched == [second]
 
 
@@ -444,17 +444,49 @@ def test_a_breach_whose_limit_is_there_is_not_cleared_at_the_venue(uid: str) -> 
     desk.put(loss_rule(DAILY, uid=uid), revision="r2", cleared_at_venue={name: "I want to trade"})
     assert desk.latched == [name]
     assert desk.state_of() is TradingState.BLOCKED
-    desk.put(loss_rule(DAILY, uid=uid), revision="r3", cleared_breaches={name: "looked at"})
+    desk.put(loss_rule(DAILY, uid=uid), revision="r3", cleared_breaches={("loss", name): "looked at"})
     assert desk.latched == []
 
 
-def test_a_breach_outlives_a_risk_limit_that_is_deleted_and_made_again() -> None:
+CLEARED_ELSEWHERE = {
+    "at another RiskLimit": ("size", "this was asked for at RiskLimit size"),
+    "at a RiskLimit that is not here": ("other", "this was asked for at RiskLimit other"),
+    "by an older operator, which does not say where": ("", "the configuration does not say at which RiskLimit"),
+}
+
+
+@pytest.mark.parametrize("how", CLEARED_ELSEWHERE)
+def test_a_breach_is_cleared_at_its_own_risk_limit_alone(how: str) -> None:
+    """Whoever may change one RiskLimit would lift all of them."""
+    where, why = CLEARED_ELSEWHERE[how]
+    desk = _losing(DAILY)
+    desk.quote("1.08")
+    (name,) = desk.latched
+    desk.put(loss_rule(DAILY), revision="r2", cleared_breaches={(where, name): "I want to trade"})
+    assert desk.latched == [name]
+    assert desk.state_of() is TradingState.BLOCKED
+    (said,) = (
+        dict(item.fields) for item in desk.last if isinstance(item, effects.Tell) and item.event == "breach_not_cleared"
+    )
+    assert (said["breach"], said["risk_limit"]) == (name, "loss")
+    assert str(said["why"]).startswith(why)
+
+    both = {(where, name): "I want to trade", ("loss", name): "looked at"}
+    desk.put(loss_rule(DAILY), revision="r3", cleared_breaches=both)
+    assert desk.latched == []
+    assert [event.breach_changed.text for event in desk.events if event.breach_changed.cleared] == ["looked at"]
+
+
+def test_a_breach_outlives_a_risk_limit_that_is_deleted_and_made_again_and_is_cleared_there() -> None:
     desk = _losing(DAILY)
     desk.quote("1.08")
     (name,) = desk.latched
     desk.put(loss_rule(DAILY, uid="uid-other"), revision="r2")
     assert desk.latched == [name]
     assert desk.state_of() is TradingState.BLOCKED
+    desk.put(loss_rule(DAILY, uid="uid-other"), revision="r3", cleared_breaches={("loss", name): "looked at"})
+    assert desk.latched == []
+    assert desk.state_of() is TradingState.ACTIVE
 
 
 def test_a_breach_is_cleared_when_the_value_is_not_known() -> None:
@@ -462,7 +494,7 @@ def test_a_breach_is_cleared_when_the_value_is_not_known() -> None:
     desk.quote("1.08")
     (name,) = desk.latched
     restarted = Desk(books=recover(VENUE, None, desk.events), ready=False)
-    restarted.put(loss_rule(DAILY), revision="r2", cleared_breaches={name: "looked at"})
+    restarted.put(loss_rule(DAILY), revision="r2", cleared_breaches={("loss", name): "looked at"})
     restarted.do(commands.VenueConnected(port.VenueSnapshot()))
     restarted.do(commands.Logon("alpha", 1))
     assert restarted.latched == []
@@ -530,11 +562,48 @@ def test_rejects_that_were_cleared_do_not_count() -> None:
     _reject(desk, 1)
     _reject(desk, 2)
     (name,) = desk.latched
-    desk.put(rejects, revision="r2", cleared_breaches={name: "repaired"})
+    desk.put(rejects, revision="r2", cleared_breaches={("loss", name): "repaired"})
     _reject(desk, 3)
     assert desk.latched == []
     _reject(desk, 4)
     assert len(desk.latched) == 1
+
+
+def test_a_breach_of_one_limit_that_is_cleared_takes_nothing_from_another() -> None:
+    """The highest profit and loss counts for the peak, also where nobody has looked since."""
+    desk = Desk()
+    limits = loss_rule({"maxConsecutiveRejects": "1", "maxDrawdown": "0.001"}, on_breach="Alert")
+    desk.put(limits)
+    desk.trade(1, 10_000)
+    desk.quote("1.1")
+    _reject(desk, 2)
+    _reject(desk, 3)
+    desk.later(2)
+    (name,) = desk.latched
+    desk.quote("1.12")
+    desk.quote("1.115")
+    desk.put(limits, revision="r2", cleared_breaches={("loss", name): "repaired"})
+    assert desk.latched == []
+    desk.quote("1.1101")
+    assert desk.latched == []
+    desk.quote("1.1099")
+    assert desk.breach("maxDrawdown/alpha").limit == "maxDrawdown"
+
+
+def test_a_breach_of_rejects_that_is_cleared_begins_no_day() -> None:
+    """Also where the rule gets its first limit of the day with that."""
+    desk = Desk()
+    desk.put(loss_rule({"maxConsecutiveRejects": "1"}))
+    _reject(desk, 1)
+    _reject(desk, 2)
+    (name,) = desk.latched
+    desk.put(
+        loss_rule({"maxConsecutiveRejects": "1", **DAILY}), revision="r2", cleared_breaches={("loss", name): "repaired"}
+    )
+    desk.later(1)
+    days = [event.loss_marked.day for event in desk.events if event.HasField("loss_marked")]
+    assert days
+    assert "" not in days
 
 
 def _refused_at(desk: Desk) -> list[tuple[float, str]]:
@@ -653,7 +722,7 @@ def test_executions_that_were_cleared_do_not_count() -> None:
     desk.trade(1, 1_000)
     desk.trade(2, 1_000)
     (name,) = desk.latched
-    desk.put(repeated, revision="r2", cleared_breaches={name: "meant"})
+    desk.put(repeated, revision="r2", cleared_breaches={("loss", name): "meant"})
     desk.trade(3, 1_000)
     assert desk.latched == []
     restarted = recover(VENUE, None, desk.events)
@@ -689,9 +758,24 @@ def test_a_ratio_at_the_limit_is_no_breach_and_a_day_ends() -> None:
     assert desk.latched == []
     desk.order(220, quantity=Decimal(1_000), price=Decimal(1))
     (name,) = desk.latched
-    desk.put(ratio, revision="r2", cleared_breaches={name: "quoting again"})
+    desk.put(ratio, revision="r2", cleared_breaches={("loss", name): "quoting again"})
     desk.order(221, quantity=Decimal(1_000), price=Decimal(1))
     assert desk.latched == []
+
+
+def test_whoever_still_holds_something_may_pass_the_ratio_of_all() -> None:
+    """The rule selects alpha no more, which counts until it is flat."""
+    desk = Desk()
+    limits = {"maxOrderToTradeRatio": "60"}
+    desk.put(loss_rule(limits, aggregate_total=True, strategies=["alpha", "beta"]))
+    desk.trade(1, 1_000)
+    desk.put(loss_rule(limits, aggregate_total=True, strategies=["beta"]), revision="r2")
+    for number in range(2, 100):
+        desk.order(number, quantity=Decimal(1_000), price=Decimal(1))
+    assert desk.latched == []
+    desk.order(100, quantity=Decimal(1_000), price=Decimal(1))
+    (name,) = desk.latched
+    assert desk.books.breaches[name].text.startswith("100 order messages and 1 executions")
 
 
 # --- Exposures -------------------------------------------------------------------------------------------------------
@@ -721,6 +805,24 @@ def test_the_market_moves_a_value_above_its_limit() -> None:
     done = desk.later(1)
     assert desk.breach("maxGrossNotional/alpha").text == "alpha: 12001 is above maxGrossNotional 12000 of loss"
     assert "> order" in kinds(done)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"maxGrossNotional": "40000"}, {"maxNetNotional": "40000"}, {"maxConcentration": "0.4"}], ids=str
+)
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_the_market_moves_a_value_from_far_below_its_limit_above_it(limits: dict[str, str], side: Side) -> None:
+    """Far below it is not reckoned; whatever way the market takes, it is from where it might be above."""
+    desk = Desk()
+    desk.put(loss_rule(limits))
+    desk.trade(1, 10_000, side=side)
+    for mid in ("1.3", "0.9", "1.6", "2.2", "3.1", "2.4", "3.9", "4"):
+        desk.quote(mid)
+        desk.later(1)
+        assert desk.latched == [], mid
+    desk.quote("4.0001")
+    desk.later(1)
+    assert [name.partition("@")[0] for name in desk.latched] == [f"{next(iter(limits))}/alpha"]
 
 
 @pytest.mark.parametrize("limit", ["12000", "11500", "20000", ""], ids=["same", "lowered", "raised", "taken away"])
@@ -772,7 +874,7 @@ def test_an_exposure_that_was_cleared_is_found_again_when_it_was_within_its_limi
     desk.quote("1.3")
     desk.later(1)
     (name,) = desk.latched
-    desk.put(gross, revision="r2", cleared_breaches={name: "will come down"})
+    desk.put(gross, revision="r2", cleared_breaches={("loss", name): "will come down"})
     desk.quote("1.31")
     desk.later(1)
     assert desk.latched == []

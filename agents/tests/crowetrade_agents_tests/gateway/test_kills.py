@@ -120,9 +120,11 @@ def test_who_gets_the_labels_is_stopped_and_stays_so_and_a_harder_order_stops_th
     scenario = Scenario()
     labelled(scenario)
     scenario.do(kill("Block", scope=ALPHA))
-    relabelled(scenario, "r3", alpha="b", beta="a")
+    relabelled(scenario, "r3", alpha="a", beta="b")
+    assert list(said(scenario).strategies) == ["alpha"]
+    relabelled(scenario, "r4", alpha="b", beta="a")
+    relabelled(scenario, "r5", alpha="b", beta="b")
     scenario.do(kill("Cancel", scope=ALPHA, generation=6, channel=Channel.API))
-    relabelled(scenario, "r4", alpha="b", beta="b")
     assert list(said(scenario).strategies) == ["alpha", "beta"]
     assert scenario.state.control("beta").state is TradingState.HALTED
     assert scenario.folded().kills == scenario.books.kills

@@ -365,6 +365,22 @@ def test_a_start_in_another_day_without_a_last_value_counts_from_the_first_that_
     assert [name.partition("@")[0] for name in restarted.latched] == ["maxDailyLoss/alpha"]
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["nothing on record", "a last value"])
+def test_a_start_whose_first_quote_is_the_first_of_a_day_leaves_nothing_out(leaves: bool) -> None:
+    """A position that had no quote until then is not worth nothing."""
+    desk = Desk()
+    desk.put(_hours())
+    desk.trade(1, UNITS)
+    desk.quote("1.0901")
+    if leaves:
+        desk.do(commands.Leave())
+    restarted = _restarted(desk, 0, 60)
+    restarted.now += 86_400 * SECOND
+    restarted.quote("1.05")
+    assert restarted.books.loss_marks["uid-loss", "alpha"].day_start == ("-99" if leaves else "-500")
+    assert bool(restarted.latched) is leaves, "401 since the last value, or nothing that anybody knows"
+
+
 @pytest.mark.parametrize(("mid", "made"), [("1.15", "500"), ("1.05", "-500")], ids=["after a gain", "after a loss"])
 def test_a_limit_on_losses_that_comes_to_a_rule_on_messages_counts_from_then_on(mid: str, made: str) -> None:
     """Before, nobody added up what was made: neither does that gain make room, nor was that loss the day's."""

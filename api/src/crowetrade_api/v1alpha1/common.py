@@ -302,6 +302,15 @@ Quantity = Annotated[
     ),
 ]
 """A Kubernetes resource quantity."""
+_SUFFIXES = {"": Decimal(1), "m": Decimal("0.001")}
+_SUFFIXES |= {suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T"), 1)}
+_SUFFIXES |= {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti"), 1)}
+
+
+def amount_of(quantity: Quantity) -> Decimal:
+    """What it stands for, in cores or bytes: two may be written in different units."""
+    number = quantity.rstrip("mkKMGTi")
+    return Decimal(number) * _SUFFIXES[quantity[len(number) :]]
 
 
 class ResourceAmounts(ApiModel):
@@ -313,7 +322,8 @@ class ResourceAmounts(ApiModel):
         default=None,
         alias="ephemeral-storage",
         description="Storage of its node in bytes, such as 1Gi, which the log and files in /tmp take. Without it 64Mi "
-        "is requested and 512Mi is the limit, of which /tmp may take 64Mi; if the limit is set, /tmp may take as much.",
+        "is requested and 512Mi is the limit, of which /tmp may take 64Mi; if the limit is set, /tmp may take as much. "
+        "If only one of the two is set, the other gives way to it where the request would be above the limit.",
     )
 
 

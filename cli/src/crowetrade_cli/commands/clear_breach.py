@@ -51,7 +51,7 @@ async def _clear(config: SingleConfig, namespace: str, name: str, breach: str, r
     if not listed:
         return (
             f"RiskLimit {namespace}/{name} may have more breaches than its status lists, and {breach} is not listed: "
-            "if it is one, it is cleared; if not, the event BreachUnknown of the RiskLimit says so"
+            "if it is one, it is cleared; if not, nothing is"
         )
     return f"Breach {breach} of RiskLimit {namespace}/{name} is cleared. Gateways take it over: crowetrade status"
 
@@ -62,11 +62,12 @@ async def _annotate(api: ApiServer, namespace: str, name: str, breach: str, reas
     if isinstance(limit, UnreadableLimit):
         raise Failed(f"RiskLimit {namespace}/{name} cannot be read ({limit.problem}): correct it first")
     breached = [item.id for item in limit.status.breached]
-    if breach not in breached and len(breached) < BREACHES_SHOWN:
+    lists_all = len(breached) < BREACHES_SHOWN
+    if breach not in breached and lists_all:
         listed = ", ".join(breached) or "none"
         raise Failed(f"RiskLimit {namespace}/{name} has no breach {breach} to be cleared (there are: {listed})")
     # Those that are done are left out, so that the annotation does not grow without end.
-    open_still = {key: why for key, why in limit.cleared_breaches.items() if key in breached}
+    open_still = {key: why for key, why in limit.cleared_breaches.items() if key in breached or not lists_all}
     metadata = {
         "resourceVersion": limit.metadata.resource_version,
         "annotations": {CLEAR_BREACH_ANNOTATION: written(open_still | {breach: reason})},

@@ -52,7 +52,9 @@ def decode(payload: bytes | None) -> Configuration:
         halted_message=config.halted_message,
         on_record=OnRecord(config.on_record.fencing_token, config.on_record.sequence, config.on_record.pod),
         cleared_halts=frozenset(config.cleared_halts),
-        cleared_breaches={item.breach: item.reason for item in config.cleared_breaches if not item.at_venue},
+        cleared_breaches={
+            (item.risk_limit, item.breach): item.reason for item in config.cleared_breaches if not item.at_venue
+        },
         cleared_at_venue={item.breach: item.reason for item in config.cleared_breaches if item.at_venue},
         required_limits=frozenset(config.required_limits),
         strategy_labels={binding.strategy: dict(binding.labels) for binding in config.strategies},

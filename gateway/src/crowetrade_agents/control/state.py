@@ -45,8 +45,8 @@ class Configuration:
     cleared_halts: frozenset[str] = frozenset()
     # Strategies whose positions are closed when they are deleted.
     flattened_when_deleted: frozenset[str] = frozenset()
-    # Breach -> the reason of the person who cleared it, at a RiskLimit; and at the VenueConnection.
-    cleared_breaches: Mapping[str, str] = field(default_factory=dict)
+    # RiskLimit and breach -> the reason of the person who cleared it there; and breach -> that at the VenueConnection.
+    cleared_breaches: Mapping[tuple[str, str], str] = field(default_factory=dict)
     cleared_at_venue: Mapping[str, str] = field(default_factory=dict)
     # Groups of limits (requiredLimits of the venue) without which nothing trades.
     required_limits: frozenset[str] = frozenset()

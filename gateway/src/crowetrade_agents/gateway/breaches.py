@@ -91,7 +91,7 @@ def configured(turn: Turn, members: Members, *, by_person: bool = True) -> None:
             for watch in watches:
                 _mark_peak(turn, watch)
     live.standing = Standing(latched=_latched(books), tallies=books.tallies, buys=books.buys, sells=books.sells)
-    judging = live.judging = _judging(rules, live.judging)
+    judging = live.judging = _judging(turn, rules, live.judging)
     if judging.losses:
         _watch(turn, rules, old, members)
     _clear(turn)
@@ -187,25 +187,33 @@ def judge(turn: Turn) -> bool:
             facts = turn.state.facts("", turn.now_ns)
             for ledger in below:
                 _set_floor(turn, ledger, judging.watches_of[ledger], facts)
-    return any(
-        isinstance(effect, Append) and effect.event.WhichOneof("event") == "breach_changed" for effect in turn.effects
-    )
+    return any(isinstance(effect, Append) and effect.event.HasField("breach_changed") for effect in turn.effects)
 
 
 def one_too_many(turn: Turn, strategy: str) -> bool:
     """Whether the strategy has passed a limit on rejects in a row with those that are not journaled yet. One whose
     breach is latched is passed as often as the strategy likes: that is no news."""
-    latched = turn.live.standing.latched
-    admitted = [
-        max_consecutive_rejects.admitted(value, rule)
-        for limit, value, rule in turn.live.judging.conduct.get((strategy, REJECTED), ())
-        if not breaches.is_latched(rule, limit.name, subject_of(rule, strategy), latched)
-    ]
-    if not admitted:
+    known = turn.live.judging.rejects
+    if strategy not in known:
+        known[strategy] = _least_rejects(turn, strategy)
+    admitted = known[strategy]
+    if admitted is None:
         return False
     tally = turn.books.tallies.get(strategy)
     journaled = tally.rejects if tally is not None else 0
-    return journaled <= min(admitted) < journaled + turn.live.refused[strategy].rejects
+    return journaled <= admitted < journaled + turn.live.refused[strategy].rejects
+
+
+def _least_rejects(turn: Turn, strategy: str) -> int | None:
+    latched = turn.live.standing.latched
+    return min(
+        (
+            max_consecutive_rejects.admitted(value, rule)
+            for limit, value, rule in turn.live.judging.conduct.get((strategy, REJECTED), ())
+            if not breaches.is_latched(rule, limit.name, subject_of(rule, strategy), latched)
+        ),
+        default=None,
+    )
 
 
 def slowed(turn: Turn, strategy: str) -> Refusal | None:
@@ -263,34 +271,56 @@ def _change(turn: Turn, body: journal_pb2.BreachChanged) -> None:
     turn.record(journal_pb2.JournalEvent(breach_changed=body))
     turn.live.standing.latched = _latched(turn.books)
     turn.live.judging.held.clear()
+    turn.live.judging.rejects.clear()
 
 
 def _clear(turn: Turn) -> None:
     """Breaches that a person has cleared, with a reason: at the RiskLimit or, where that is gone, at the
-    VenueConnection. Whoever may change a VenueConnection is not thereby one who may lift limits, so a breach of a rule
-    that is here is not cleared there."""
-    configuration, books = turn.live.configuration, turn.books
-    present = {rule.name for rule in configuration.rules}
-    reasons = dict(configuration.cleared_breaches)
-    for name in sorted(books.breaches.keys() & configuration.cleared_at_venue.keys() - reasons.keys()):
-        risk_limit = books.breaches[name].risk_limit
-        if risk_limit in present:
-            turn.tell("warning", "breach_not_cleared", breach=name, risk_limit=risk_limit, why="the RiskLimit is here")
-        else:
-            reasons[name] = configuration.cleared_at_venue[name]
-    for name in sorted(books.breaches.keys() & reasons.keys()):
+    VenueConnection. Whoever may change a VenueConnection, or another RiskLimit, is not thereby one who may lift this
+    limit. A RiskLimit counts by its name, so that one that was deleted and created again clears what is older."""
+    reasons = _reasons(turn)
+    for name in sorted(reasons):
         body = journal_pb2.BreachChanged()
-        body.CopyFrom(books.breaches[name])
+        body.CopyFrom(turn.books.breaches[name])
         body.cleared, body.text = True, reasons[name]
         _change(turn, body)
-        turn.tell("warning", "breach_cleared", breach=name, reason=reasons[name])
+        turn.tell("warning", "breach_cleared", breach=name, risk_limit=body.risk_limit, reason=reasons[name])
         watch = turn.live.standing.watches.get((body.uid or body.risk_limit, body.subject))
         if watch is not None:
             _start_again(turn, watch, body.limit)
 
 
+def _reasons(turn: Turn) -> dict[str, str]:
+    """By breach, why it is cleared; what is asked for where it does not count is logged."""
+    configuration, latched = turn.live.configuration, turn.books.breaches
+    reasons: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for (risk_limit, name), reason in configuration.cleared_breaches.items():
+        if name not in latched:
+            continue
+        if not risk_limit:
+            refused[name] = "the configuration does not say at which RiskLimit: bring the operator to this version"
+        elif risk_limit == latched[name].risk_limit:
+            reasons[name] = reason
+        else:
+            refused[name] = f"this was asked for at RiskLimit {risk_limit}"
+    present = {rule.name for rule in configuration.rules}
+    for name in configuration.cleared_at_venue.keys() & latched.keys():
+        if latched[name].risk_limit in present:
+            refused[name] = "the RiskLimit is here"
+        else:
+            reasons.setdefault(name, configuration.cleared_at_venue[name])
+    for name in sorted(refused.keys() - reasons.keys()):
+        risk_limit = latched[name].risk_limit
+        turn.tell("warning", "breach_not_cleared", breach=name, risk_limit=risk_limit, why=refused[name])
+    return reasons
+
+
 def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
-    """What was cleared is not found again: the limit measures from the present on, or from when that is known."""
+    """What was cleared is not found again: a limit that measures from some time on does so from the present on, or from
+    when that is known."""
+    if limit not in breaches.OF_THE_DAY:
+        return
     known = problem_of(watch, turn.state.facts("", turn.now_ns)) is None
     value = watch.ledger.value if known else None
     baseline = watch.baseline
@@ -303,7 +333,6 @@ def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
     elif limit == max_order_to_trade_ratio.NAME:
         done = turn.books.tallies.of(watch.owners)
         baseline = baseline._replace(messages=done.messages, executions=done.executions)
-    watch.ledger.high = watch.ledger.value
     _mark(turn, watch, baseline)
     turn.live.judging.settle = True
 
@@ -329,8 +358,9 @@ def _latched(books: Books) -> dict[Latch, frozenset[str]]:
 # --- What is looked at -----------------------------------------------------------------------------------------------
 
 
-def _judging(rules: RuleSet, before: Judging) -> Judging:
-    """What these rules need."""
+def _judging(turn: Turn, rules: RuleSet, before: Judging) -> Judging:
+    """What these rules need. Of strategies that are counted together those that only still hold something count, too:
+    what they do may pass a limit of the others."""
     judging = Judging(below=[], above=before.above, ticking=before.ticking, slowed_ns=before.slowed_ns)
     for rule in rules:
         for limit, value in rule.limits:
@@ -338,7 +368,8 @@ def _judging(rules: RuleSet, before: Judging) -> Judging:
             judging.losses = judging.losses or limit.name in breaches.OF_THE_DAY
             judging.exposures = judging.exposures or (limit.breaches and limit.moved_by_market)
             if limit.name in TRIGGERS:
-                for strategy in rule.strategies:
+                together = rule.total and not limit.breach_of_each
+                for strategy in _owners(turn, rule, "") if together else rule.strategies:
                     judging.conduct.setdefault((strategy, TRIGGERS[limit.name]), []).append((limit, value, rule))
     return judging
 
@@ -518,7 +549,7 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
         return
     if baseline.day == day and baseline.day_start is not None and baseline.peak is not None:
         return
-    counts = bool(day) and _counts_losses(watch.rule)
+    counts = bool(day) and _watches_losses(watch)
     # Where nobody adds up what is made, the ledger says nothing: a limit on losses that comes later begins with what is
     # then.
     value = watch.ledger.value if counts and problem_of(watch, facts) is None else None
@@ -534,11 +565,12 @@ def _settle_one(turn: Turn, watch: Watch, facts: Facts) -> None:
 def _next_day(turn: Turn, watch: Watch, baseline: Baseline, owners: frozenset[str], day: str) -> Baseline:
     """By the last quotes, whatever their age: markets rest while days end. A gateway that has started since has none,
     and begins with what was marked last, so that no loss falls between two days."""
-    done = turn.books.tallies.of(owners)
-    last = watch.ledger.value if watch.ledger.was_known(turn.live.marks) else baseline.last
+    done, ledgers = turn.books.tallies.of(owners), turn.live.standing.ledgers
+    known = ledgers is not None and ledgers.was_known(watch.ledger, turn.live.marks)
+    last = watch.ledger.value if known else baseline.last
     return baseline._replace(
         day=day,
-        day_start=last if day and _counts_losses(watch.rule) else None,
+        day_start=last if day and _watches_losses(watch) else None,
         messages=done.messages,
         executions=done.executions,
         calendar=watch.calendar.name,
@@ -546,20 +578,19 @@ def _next_day(turn: Turn, watch: Watch, baseline: Baseline, owners: frozenset[st
 
 
 def _mark_last(turn: Turn, watch: Watch, facts: Facts) -> None:
-    if watch.pending is None and _limits(watch, max_daily_loss.NAME) and problem_of(watch, facts) is None:
+    if watch.pending is None and max_daily_loss.NAME in watch.limits and problem_of(watch, facts) is None:
         watch.last_ns = turn.now_ns
         if watch.baseline.last != watch.ledger.value:
             _mark(turn, watch, watch.baseline._replace(last=watch.ledger.value))
 
 
-def _limits(watch: Watch, name: str) -> bool:
-    return any(limit.name == name for limit, _ in watch.rule.limits)
-
-
 def _mark(turn: Turn, watch: Watch, baseline: Baseline) -> None:
     """The subject is measured from here on, and the journal says so."""
-    start, peak, last = baseline.day_start, baseline.peak, baseline.last
     watch.baseline = baseline
+    if baseline == watch.marked:
+        return
+    watch.marked = baseline
+    start, peak, last = baseline.day_start, baseline.peak, baseline.last
     body = journal_pb2.LossMarked(
         risk_limit=watch.rule.name,
         uid=watch.rule.uid,
@@ -586,7 +617,7 @@ def _baseline_of(body: journal_pb2.LossMarked | None) -> Baseline:
 
 
 def _mark_peak(turn: Turn, watch: Watch) -> None:
-    if _limits(watch, max_drawdown.NAME) and watch.baseline.peak is not None:
+    if max_drawdown.NAME in watch.limits and watch.baseline.peak is not None:
         _mark(turn, watch, watch.baseline)
 
 
@@ -596,7 +627,7 @@ def _mark_peak(turn: Turn, watch: Watch) -> None:
 def _take_high(ledger: Ledger, watches: Iterable[Watch], facts: Facts) -> None:
     """Takes the highest value since the last time into peaks and minutes; one that cannot be believed is no peak."""
     for watch in watches:
-        if _counts_losses(watch.rule) and problem_of(watch, facts) is None:
+        if _watches_losses(watch) and problem_of(watch, facts) is None:
             watch.rose(facts.now_ns)
     ledger.high = ledger.value
 
@@ -622,6 +653,10 @@ def _parts(judging: Judging) -> int:
 
 def _owners(turn: Turn, rule: Rule, subject: str) -> frozenset[str]:
     return turn.books.members.get(rule.name, rule.strategies) if rule.total else alone(subject)
+
+
+def _watches_losses(watch: Watch) -> bool:
+    return not breaches.LOSSES.keys().isdisjoint(watch.limits)
 
 
 def _counts_losses(rule: Rule) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from crowetrade_agents.allowances.holder import Key
 from crowetrade_agents.control.kills import Kill, Rearm
@@ -61,9 +62,8 @@ class VenueConnected:
     snapshot: VenueSnapshot
 
 
-@dataclass(frozen=True, slots=True)
-class FromVenue:
-    """The venue reported something."""
+class FromVenue(NamedTuple):
+    """The venue reported something. A tuple, because one is made for every quote."""
 
     event: VenueEvent
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.kills import Name, concerns, state_of
+from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.trading_state import TradingState
@@ -30,15 +31,27 @@ T = TypeVar("T")
 def keep_stopped(turn: Turn) -> None:
     """Journals whom orders stop that select by labels, so that they stay stopped whatever labels they get: whoever may
     change labels is not thereby one who may re-arm."""
-    live, books = turn.live, turn.books
+    configuration, books = turn.live.configuration, turn.books
+    if configuration.bindings is None:
+        return
     for name, kill in list(books.kills.items()):
-        if live.configuration.bindings is None or not selects_by_labels(kill.order):
+        progress = turn.live.kills[name]
+        if _was_looked_up(progress, kill, configuration):
+            continue
+        progress.looked_up = (kill, configuration)
+        if not selects_by_labels(kill.order):
             continue
         kept = books.kept_stopped[name]
-        found = kept | {one for one in live.configuration.bindings if turn.state.is_killed(name, one)}
+        found = kept | {one for one in configuration.bindings if turn.state.is_killed(name, one)}
         if found != kept:
             body = journal_pb2.KillChanged(order=kill.order, channel=kill.channel, strategies=sorted(found))
             turn.record(journal_pb2.JournalEvent(kill_changed=body))
+
+
+def _was_looked_up(progress: KillProgress, kill: journal_pb2.KillChanged, configuration: Configuration) -> bool:
+    """Whether nothing has changed by which it stops others: neither of the two is changed once it is made."""
+    last = progress.looked_up
+    return last is not None and last[0] is kill and last[1] is configuration
 
 
 def supervised(turn: Turn) -> None:

@@ -96,9 +96,11 @@ class Gateway:
         clock: Clock,
         store_kills: StoreKills | None = None,
         kills_changed: Callable[[], None] = lambda: None,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         """`store_kills` keeps the kill orders in force where they survive without the journal; raises OSError.
-        `kills_changed` is called when an acknowledgement has become another."""
+        `kills_changed` is called when an acknowledgement has become another. `steady` are the seconds, of any
+        beginning, that tell whether this process was frozen; without it those of the machine."""
         self.state = state
         self.head = head
         # Set whenever a batch has been carried out.
@@ -112,6 +114,7 @@ class Gateway:
         self._store_kills = store_kills
         self._storing: set[asyncio.Task[None]] = set()
         self._kills_changed = kills_changed
+        self._steady = steady or monotonic
         # Of each kill order, whether it is stored, blocked and halted.
         self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
         # Before whatever is in the queue.
@@ -122,7 +125,7 @@ class Gateway:
         self._not_sent: set[str] = set()
         self._cancels: dict[str, ApprovedCancel] = {}
         self._beside: deque[batch.Batch] | None = None
-        self._alive_seconds = monotonic()
+        self._alive_seconds = self._steady()
         self._was_frozen = False
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
         # Given in the order in which it is asked for.
@@ -169,7 +172,8 @@ class Gateway:
         """What waits for nothing; the batch's other cancels wait."""
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
-        self._cancels |= batch.cancels_of(todo)
+        if todo.after:
+            self._cancels |= batch.cancels_of(todo)
 
     def _refuse(self, command: Command, beside: deque[batch.Batch]) -> None:
         """The answer waits for the journal only when the refusal itself is journaled."""
@@ -179,7 +183,7 @@ class Gateway:
             beside.append(refused)
         else:
             for effect in refused.after:
-                self._carry_out(effect, monotonic())
+                self._carry_out(effect, self._steady())
         self._hub.handled(command)
 
     def _refuse_what_waits(self, beside: deque[batch.Batch]) -> None:
@@ -239,7 +243,7 @@ class Gateway:
     def _is_frozen(self) -> bool:
         """Whether this process did not run for FROZEN_SECONDS since it was last asked, or since a moment at which it
         had not."""
-        now, before = monotonic(), self._alive_seconds
+        now, before = self._steady(), self._alive_seconds
         self._alive_seconds = now
         self._was_frozen |= now - before > FROZEN_SECONDS
         return self._was_frozen
@@ -249,7 +253,7 @@ class Gateway:
         log.warning("gateway_was_frozen")
         await self._journal.confirm()
         await self._clock.wait_until(self._clock.now_ns() + THAW_NS)
-        self._was_frozen, self._alive_seconds = False, monotonic()
+        self._was_frozen, self._alive_seconds = False, self._steady()
 
     async def wait_for_news(self, deadline_ns: int) -> None:
         """Returns when something happened that others wait for, at the latest at the deadline."""
@@ -272,24 +276,25 @@ class Gateway:
     async def handle(self, commands: Sequence[Command], *, prove: bool = False) -> Sequence[journal_pb2.JournalEvent]:
         """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py
         gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
-        began = monotonic()
-        todo = batch.take(self.state, commands, self._clock.now_ns())
+        began, now_ns = self._steady(), self._clock.now_ns()
+        todo = batch.take(self.state, commands, now_ns)
         self._leaving, self._not_sent, self._beside = batch.leaving_of(todo), set(), deque()
         self._cancels = {}
         try:
             self._send_urgent(todo)
-            await self._keep_kills(todo.events)
             if todo.events:
+                await self._keep_kills(todo.events)
                 await self._append(todo.events)
-            elif prove or self._clock.now_ns() - self._appended_ns >= CONFIRM_NS:
+            elif prove or now_ns - self._appended_ns >= CONFIRM_NS:
                 await self._journal.confirm()
                 self._appended_ns = self._clock.now_ns()
-            await self._carry_out_all(todo.after, began)
+            if todo.after:
+                await self._carry_out_all(todo.after, began)
             while self._beside:
                 extra = self._beside.popleft()
                 if extra.events:
                     await self._append(extra.events)
-                await self._carry_out_all(extra.after, monotonic())
+                await self._carry_out_all(extra.after, self._steady())
                 todo.events += extra.events
         finally:
             self._beside = None
@@ -379,7 +384,7 @@ class Gateway:
             log.warning("snapshot_not_written", error=str(error))
 
     async def _carry_out_all(self, after: Sequence[effects.Effect], decided: float) -> None:
-        """`decided`: when it was, on the monotonic clock, in seconds."""
+        """`decided`: when it was, on the steady clock."""
         for effect in after:
             if isinstance(effect, effects.Publish):
                 await self._publish_market(effect.event)
@@ -423,7 +428,7 @@ class Gateway:
         if name in self._not_sent:
             return False  # its end is booked already
         self._leaving.pop(name, None)
-        if monotonic() - decided <= FROZEN_SECONDS:
+        if self._steady() - decided <= FROZEN_SECONDS:
             return True
         text = f"it could not leave within {FROZEN_SECONDS:g} s of its approval: decide again"
         self._not_sent.add(name)

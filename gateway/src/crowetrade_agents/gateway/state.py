@@ -97,6 +97,8 @@ class KillProgress:
     held: list[Key] = field(default_factory=list)
     # First ClOrdIDs of those whose cancel was sent.
     cancelled: set[str] = field(default_factory=set)
+    # The kill order and the configuration by which those whom it stops were looked up last.
+    looked_up: tuple[journal_pb2.KillChanged, Configuration] | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +112,9 @@ class Judging:
     watches_of: dict[Ledger, list[Watch]] = field(default_factory=dict)
     # By strategy and what it has done (gateway/breaches.py, TRIGGERS), limits that are judged then.
     conduct: dict[tuple[str, str], list[RuleLimit]] = field(default_factory=dict)
+    # By strategy, how many rejects in a row the strictest limit admits whose breach is not latched; None without one.
+    # Emptied whenever breaches or the rules change.
+    rejects: dict[str, int | None] = field(default_factory=dict)
     # Ledgers that fell below their floor.
     below: list[Ledger] = field(default_factory=list)
     # Exposures that are above their limit and were found before.

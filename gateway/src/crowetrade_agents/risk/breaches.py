@@ -21,8 +21,9 @@ from crowetrade_agents.risk.limits import (
     max_order_to_trade_ratio,
 )
 from crowetrade_agents.risk.limits.limit import Use
-from crowetrade_agents.risk.limits.loss import Loss, loss_of
+from crowetrade_agents.risk.limits.loss import allowed_of
 from crowetrade_agents.risk.pnl import NEVER
+from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleLimit
 from crowetrade_agents.risk.shares import share_of
 from crowetrade_agents.risk.standing import Latch, Watch, identity, problem_of, stops_already, subjects
@@ -78,7 +79,7 @@ def of_exposures(rules: Iterable[Rule], facts: Facts, *, by_market: bool = False
         for limit, value in rule.limits:
             if not limit.breaches or (by_market and not limit.moved_by_market):
                 continue
-            if share_of(rule, limit.name, facts.shares) is None:
+            if share_of(rule, limit.name, facts.shares) is None or limit.is_far(value, sums, rule):
                 continue
             for use in limit.use(value, sums, rule):
                 if use.used > use.allowed:
@@ -88,6 +89,8 @@ def of_exposures(rules: Iterable[Rule], facts: Facts, *, by_market: bool = False
 
 def is_latched(rule: Rule, limit: str, subject: str, latched: Mapping[Latch, frozenset[str]]) -> bool:
     """Whether a breach is latched that does what this one would; `latched` as in Standing."""
+    if not latched:
+        return False
     known = (identity(rule), limit, subject) in latched
     return known and (not rule.enforce or stops_already(rule, limit, subject, latched))
 
@@ -106,16 +109,16 @@ def floor(watches: Iterable[Watch], facts: Facts) -> Floor:
     for watch in watches:
         if problem_of(watch, facts) is not None:
             continue
-        for limit, given in watch.rule.limits:
-            kind = LOSSES.get(limit.name)
-            if kind is None or is_latched(watch.rule, limit.name, watch.subject, facts.standing.latched):
+        for name, kind in LOSSES.items():
+            given = watch.limits.get(name)
+            if given is None or is_latched(watch.rule, name, watch.subject, facts.standing.latched):
                 continue
-            loss = loss_of(kind, given, facts, watch)
-            if not isinstance(loss, Loss):
+            start, most = kind.start(watch, facts.now_ns), allowed_of(kind, given, facts, watch)
+            if start is None or isinstance(most, Refusal):
                 continue
-            value = max(value, CONTEXT.subtract(watch.ledger.value, loss.room))
+            value = max(value, CONTEXT.subtract(start, most.amount))
             if kind.trails:
-                drop = loss.allowed if drop is None else min(drop, loss.allowed)
+                drop = most.amount if drop is None else min(drop, most.amount)
     return Floor(value, drop)
 
 

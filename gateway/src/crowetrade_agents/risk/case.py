@@ -46,13 +46,15 @@ def valuation_of(facts: Facts) -> Valuation:
 class Sums:
     """What owners hold and work together, by owners and instrument; valid as long as the facts do not change."""
 
-    __slots__ = ("_largest", "_worst", "facts", "valuation")
+    __slots__ = ("_ceilings", "_largest", "_totals", "_worst", "facts", "valuation")
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.valuation = valuation_of(facts)
         self._worst: dict[tuple[frozenset[str], InstrumentId, Side], Decimal] = {}
         self._largest: dict[tuple[frozenset[str], InstrumentId], Decimal] = {}
+        self._totals: dict[tuple[frozenset[str], frozenset[str], str, int], Total | None] = {}
+        self._ceilings: dict[tuple[frozenset[str], frozenset[str], str], Decimal | None] = {}
 
     def members(self, rule: Rule) -> frozenset[str]:
         """As `members`, for the facts of these sums."""
@@ -84,6 +86,12 @@ class Sums:
 
     def total(self, rule: Rule, owners: frozenset[str]) -> Total | None:
         """What the owners hold and work in the rule's symbols, in its currency; None without a rate."""
+        key = (owners, rule.symbols, rule.currency, rule.rate_age_ns)
+        if key not in self._totals:
+            self._totals[key] = self._add_up(rule, owners)
+        return self._totals[key]
+
+    def _add_up(self, rule: Rule, owners: frozenset[str]) -> Total | None:
         gross = up = down = ZERO
         for currency, held in self.valuation.group(owners, rule.symbols).totals.items():
             rate = self.rate(currency, rule)
@@ -92,6 +100,18 @@ class Sums:
             gross = EXACT.fma(held.gross, rate, gross)
             up, down = EXACT.fma(held.up, rate, up), EXACT.fma(held.down, rate, down)
         return Total(*map(_AWAY_FROM_ZERO.plus, (gross, up, down)))
+
+    def ceiling(self, rule: Rule, owners: frozenset[str]) -> Decimal | None:
+        """What the gross sum of the owners in the rule's symbols is at most, in its currency, where that is known
+        without adding anything up and without a rate."""
+        key = (owners, rule.symbols, rule.currency)
+        if key not in self._ceilings:
+            ceilings = self.valuation.ceilings(self.valuation.counted(owners, rule.symbols))
+            if ceilings is None or ceilings.keys() - {rule.currency}:
+                self._ceilings[key] = None
+            else:
+                self._ceilings[key] = ceilings.get(rule.currency, ZERO)
+        return self._ceilings[key]
 
     def rate(self, currency: str, rule: Rule) -> Decimal | None:
         """Units of the rule's currency for one unit of `currency`; None without a quote of that age."""

@@ -230,6 +230,11 @@ class Ledgers:
     def __len__(self) -> int:
         return len(self._ledgers)
 
+    def was_known(self, ledger: Ledger, marks: Mapping[InstrumentId, Mark]) -> bool:
+        """As Ledger.was_known, while a quote is among the marks that the values do not count yet."""
+        valued = all(name in self._mids for name, holding in ledger.holdings.items() if holding.slope)
+        return valued and ledger.was_known(marks)
+
     def is_new(self, book: TopOfBook) -> bool:
         """Whether it is the first usable quote of its instrument."""
         return book.instrument not in self._mids and book.is_usable

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crowetrade_agents.risk.calendars import ALWAYS_OPEN, calendar_named
 from crowetrade_agents.risk.pnl import Ledger, Ledgers
@@ -131,7 +131,9 @@ class Watch:
         "identity",
         "last_ns",
         "ledger",
+        "limits",
         "mark_age_ns",
+        "marked",
         "minute",
         "owners",
         "pending",
@@ -142,6 +144,10 @@ class Watch:
     def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
         self.rule, self.subject, self.owners, self.ledger, self.baseline = rule, subject, owners, ledger, baseline
         self.identity, self.calendar, self.mark_age_ns = identity(rule), calendar_of(rule), mark_age_ns(rule)
+        # The rule's limits by name.
+        self.limits: Mapping[str, Any] = {limit.name: value for limit, value in rule.limits}
+        # The baseline that the journal has of it, as far as this process has seen to that.
+        self.marked: Baseline | None = None
         self.pending: Pending | None = None
         # When `baseline.last` was marked by this process.
         self.last_ns = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from google.protobuf.json_format import MessageToDict
 
@@ -47,9 +47,7 @@ class AuditedJournal:
         count = 0
         async for event in recovered.events:
             count += 1
-            told = audit_event(self._namespace, self._venue, event)
-            if told is not None:
-                found.append((told, count))
+            found += self._told([event], count)
             yield event
         before = recovered.head.sequence - count
         self._trail.record_found((told, before + place) for told, place in found)
@@ -59,11 +57,18 @@ class AuditedJournal:
     ) -> JournalHead:
         """As JournalPort.append."""
         head = await self._journal.append(events, recorded_unix_ns, fencing_token)
-        for sequence, event in enumerate(events, start=head.sequence - len(events) + 1):
+        for told, sequence in self._told(events, head.sequence - len(events) + 1):
+            self._trail.record(told, told_sequence=sequence)
+        return head
+
+    def _told(
+        self, events: Iterable[journal_pb2.JournalEvent], first: int
+    ) -> Iterator[tuple[audit_pb2.AuditEvent, int]]:
+        """What the audit trail says about them, each with the sequence of its event; `first` is that of the first."""
+        for sequence, event in enumerate(events, start=first):
             told = audit_event(self._namespace, self._venue, event)
             if told is not None:
-                self._trail.record(told, told_sequence=sequence)
-        return head
+                yield told, sequence
 
     async def confirm(self) -> None:
         """As JournalPort.confirm."""

@@ -459,7 +459,8 @@ class Bus:
             while time.monotonic() < until and (unread := self._inbox.next()) is not None:
                 try:
                     self._take(unread)
-                except Exception:  # the top of a loop: log, go on
+                except Exception:  # the top of a loop, and whatever a listener raises: log, count, go on
+                    metrics.BUS_MESSAGES.labels(_label(unread.schema), "broke").inc()
                     log.exception("status_message_broke", subject=unread.subject)
             await asyncio.sleep(0)
 

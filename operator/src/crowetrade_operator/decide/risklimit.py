@@ -93,13 +93,14 @@ def _held(observed: Observed, rules: Mapping[str, config_pb2.RiskRule]) -> tuple
 
 def plan(observed: Observed, previous: RiskLimitStatus) -> Plan:
     """What to write: the annotation clear-breach is carried out once, then taken away. `previous` is the status that
-    was reported last: what it does not list and no gateway has was no breach."""
+    was reported last: what it does not list and no gateway has was no breach, unless there was no room to list it."""
     if not _breaches_cleared(observed):
         return Plan()
     listed = {item.id for item in previous.breached}
     asked = observed.limit.cleared_breaches
-    cleared = "; ".join(f"{breach}: {why}" for breach, why in asked.items() if breach in listed)
-    unknown = ", ".join(breach for breach in asked if breach not in listed)
+    known = listed if len(listed) < SHOWN_BREACHES else asked
+    cleared = "; ".join(f"{breach}: {why}" for breach, why in asked.items() if breach in known)
+    unknown = ", ".join(breach for breach in asked if breach not in known)
     notes = []
     if cleared:
         text = f"The gateways have confirmed that these are breached no more: {cleared}"
@@ -107,15 +108,16 @@ def plan(observed: Observed, previous: RiskLimitStatus) -> Plan:
     if unknown:
         others = ", ".join(sorted(listed - asked.keys())) or "none"
         text = (
-            "The annotation clear-breach was removed. No breach of this RiskLimit is known by these names, so none was "
-            f"cleared: {unknown}. status.breached lists those that there are: {others}"
+            f"The annotation clear-breach was removed. No breach of RiskLimit {observed.limit.name} is known by these "
+            f"names, so none was cleared: {unknown}. status.breached lists those that there are: {others}"
         )
         notes.append(Note("Warning", EventReason.BREACH_UNKNOWN, "Reconcile", cut(text, 900)))
     return Plan(breaches_cleared=True, notes=notes)
 
 
 def _breaches_cleared(observed: Observed) -> bool:
-    """Whether each gateway that has found one of the breaches has carried out the annotation."""
+    """Whether each gateway that has found one of the breaches has carried out the annotation. What is a breach of
+    another RiskLimit is not waited for: it is not cleared here."""
     cleared, around = observed.limit.cleared_breaches, observed.around
     if not cleared:
         return False
@@ -126,7 +128,7 @@ def _breaches_cleared(observed: Observed) -> bool:
         status = around.gateway(venue.name).status
         if status is None or status.config_revision != around.config(venue).revision:
             return False
-        if any(item.breach == breach for item in status.breaches):
+        if any((item.risk_limit, item.breach) == (observed.limit.name, breach) for item in status.breaches):
             return False
     return True
 

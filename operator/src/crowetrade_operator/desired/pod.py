@@ -6,6 +6,7 @@ from typing import Any
 
 from crowetrade_api.files import TERMINATION_LOG, EnvName
 from crowetrade_api.names import HTTP_PORT, USER_ID
+from crowetrade_api.v1alpha1.common import amount_of
 
 POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -25,14 +26,17 @@ TMP_SIZE = "64Mi"
 STORAGE = "ephemeral-storage"
 
 # What is written outside of volumes is the log, which the kubelet rotates, and /tmp.
-STORAGE_REQUESTS: dict[str, str] = {STORAGE: "64Mi"}
-STORAGE_LIMITS: dict[str, str] = {STORAGE: "512Mi"}
+STORAGE_REQUEST = "64Mi"
+STORAGE_LIMIT = "512Mi"
 
 
 def with_storage(resources: dict[str, Any]) -> dict[str, Any]:
-    """The same, with what a container may write to its node: one without a limit may fill it, and evict others."""
-    requests = {**STORAGE_REQUESTS, **resources.get("requests", {})}
-    return {**resources, "requests": requests, "limits": {**STORAGE_LIMITS, **resources.get("limits", {})}}
+    """The same, with what a container may write to its node: one without a limit may fill it, and evict others. Where
+    one of request and limit is left out, it gives way to the other: no pod may request more than its limit."""
+    requests, limits = resources.get("requests", {}), resources.get("limits", {})
+    request = min(STORAGE_REQUEST, limits.get(STORAGE, STORAGE_LIMIT), key=amount_of)
+    limit = max(STORAGE_LIMIT, requests.get(STORAGE, STORAGE_REQUEST), key=amount_of)
+    return {**resources, "requests": {STORAGE: request, **requests}, "limits": {STORAGE: limit, **limits}}
 
 
 def tmp_volume(resources: dict[str, Any]) -> dict[str, Any]:

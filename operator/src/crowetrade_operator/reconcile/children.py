@@ -114,17 +114,14 @@ class ChildWriter:
                 break
         return done
 
-    async def delete(self, item: Object, done: Applied | None) -> bool:
-        """Deletes a child that is not wanted any more; whether that was done. A refusal becomes words for the status;
-        without `done` it is raised."""
+    async def delete(self, item: Object, done: Applied) -> bool:
+        """Deletes a child that is not wanted any more; whether that was done. A refusal becomes words for the status."""
         metadata = item["metadata"]
         self._unwanted.add(metadata["uid"])
         try:
             await self.cluster.delete(BY_KIND[item["kind"]], metadata["namespace"], metadata["name"], metadata["uid"])
         except (ClusterRefused, WebhookSilent) as error:
             self._unwanted.discard(metadata["uid"])
-            if done is None:
-                raise
             note_refusal(done, item, error, "the deletion of ")
             return False
         log.info("deleted", kind=item["kind"], namespace=metadata["namespace"], name=metadata["name"])

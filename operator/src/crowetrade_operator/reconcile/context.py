@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -437,9 +438,7 @@ class Context:
             await self._put_config(key, plan.config)
         applied = await self.child_writer.apply(key, resource.metadata, plan.apply)
         applied.refusal = no_journal or applied.refusal
-        # The status of what is about to go tells nothing any more: then a refusal is an error.
-        told = None if plan.finalizer is False else applied
-        gone = [await self.child_writer.delete(item, told) for item in plan.delete]
+        gone = [await self.child_writer.delete(item, applied) for item in plan.delete]
         if not all(gone):
             return applied
         if plan.delete_config:
@@ -450,11 +449,13 @@ class Context:
         ):
             if done:
                 # What is taken away is the operator's change: whoever asked for it is not its author.
-                await self._merge(
-                    key, resource.metadata, {"annotations": {annotation: None, CHANGED_BY_ANNOTATION: None}}
-                )
-        if plan.finalizer is False and not await self._drop_finalizer(key, resource.metadata):
-            return applied  # an earlier reconcile has let it go, and has told it
+                annotations = {annotation: None, CHANGED_BY_ANNOTATION: None}
+                with _refusal_told(key, applied, f"the removal of {annotation} of "):
+                    await self._merge(key, resource.metadata, {"annotations": annotations})
+                    continue
+                return applied
+        if plan.finalizer is False and not await self._lets_go(key, resource.metadata, applied):
+            return applied
         for note in plan.notes:
             self.recorder.record(key.kind.value, resource.metadata, note)
         return applied
@@ -613,25 +614,21 @@ class Context:
 
     async def _has_finalizer(self, key: Key, metadata: Metadata, applied: Applied) -> bool:
         """Adds it when it is not there. Without it nothing may be made: nobody would stop it in order."""
-        try:
+        with _refusal_told(key, applied, "the finalizer of "):
             if FINALIZER not in metadata.finalizers:
                 await self._set_finalizers(key, metadata, [*metadata.finalizers, FINALIZER])
-        except (ClusterRefused, WebhookSilent) as error:
-            item = {"kind": key.kind.value, "metadata": {"name": key.name, "namespace": key.namespace}}
-            note_refusal(applied, item, error, "the finalizer of ")
-            return False
-        return True
+            return True
+        return False
 
-    async def _drop_finalizer(self, key: Key, metadata: Metadata) -> bool:
-        """Whether it was us who let the object go."""
+    async def _lets_go(self, key: Key, metadata: Metadata, applied: Applied) -> bool:
+        """Takes the finalizer away; whether it was this reconcile that has let the object go, and has to tell it."""
         if FINALIZER not in metadata.finalizers:
             return False
         left = [item for item in metadata.finalizers if item != FINALIZER]
-        try:
+        with contextlib.suppress(NotFound), _refusal_told(key, applied, "the removal of the finalizer of "):
             await self._set_finalizers(key, metadata, left)
-        except NotFound:
-            return False
-        return True
+            return True
+        return False
 
     async def _set_finalizers(self, key: Key, metadata: Metadata, finalizers: list[str]) -> None:
         stored = await self._merge(key, metadata, {"finalizers": finalizers})
@@ -645,6 +642,16 @@ class Context:
         if stored["metadata"].get("uid") != metadata.uid:
             raise Conflict("patch", f"{key.kind} {key.name}", 409, "another object has the name now")
         return stored
+
+
+@contextlib.contextmanager
+def _refusal_told(key: Key, applied: Applied, what: str) -> Iterator[None]:
+    """Where the API server refuses to change the resource itself, its status says so, and is written all the same."""
+    try:
+        yield
+    except (ClusterRefused, WebhookSilent) as error:
+        item = {"kind": key.kind.value, "metadata": {"name": key.name, "namespace": key.namespace}}
+        note_refusal(applied, item, error, what)
 
 
 def _guests_of(config: config_pb2.GatewayConfig) -> Namespaces:

@@ -388,7 +388,7 @@ class Controller:
         )
         planned = strategy.plan(observed, context.settings)
         applied = await context.carry_out(key, resource, planned)
-        if planned.finalizer is False:
+        if planned.finalizer is False and applied.refusal is None:
             return None
         if (children := context.children(key)) != observed.children:
             observed = replace(observed, children=children)
@@ -434,9 +434,9 @@ class Controller:
             context.deleted_seconds(key, resource.metadata),
         )
         planned = unreadable.plan_strategy(observed, context.settings)
-        await context.carry_out(key, resource, planned)
+        applied = await context.carry_out(key, resource, planned)
         if planned.finalizer is False:
-            return None
+            return applied.requeue_after_seconds
         status = unreadable.report_strategy(resource, previous, observed.now)
         self._report(key, resource, previous, status, unreadable.STRATEGY_WATCHED)
         return planned.requeue_after_seconds
@@ -473,7 +473,7 @@ class Controller:
             applied = await context.carry_out(key, resource, planned)
         finally:
             context.restarts.discard((key.namespace, key.name))
-        if planned.finalizer is False:
+        if planned.finalizer is False and applied.refusal is None:
             return None
         if (children := context.children(key)) != observed.children:
             observed = replace(observed, children=children)
@@ -519,7 +519,7 @@ class Controller:
             self._report(key, resource, previous, status, unreadable.LIMIT_WATCHED)
             return None
         observed = risklimit.Observed(resource, context.namespace_view(key.namespace), context.now())
-        await context.carry_out(key, resource, risklimit.plan(observed, previous))
+        applied = await context.carry_out(key, resource, risklimit.plan(observed, previous))
         status = risklimit.report(observed, previous)
         self._report(key, resource, previous, status, risklimit.WATCHED)
         for note in risklimit.notes(previous, status, resource):
@@ -529,7 +529,7 @@ class Controller:
         warned = find(status.conditions, ConditionType.WARNING) is not None
         metrics.LIMIT_WARNING.labels(key.namespace, key.name).set(warned)
         metrics.LIMIT_BREACHES.labels(key.namespace, key.name).set(len(status.breached))
-        return self._requeue_after_seconds(status.conditions)
+        return _earlier(applied.requeue_after_seconds, self._requeue_after_seconds(status.conditions))
 
     async def _kill_switch(self, key: Key) -> float | None:
         context = self.context

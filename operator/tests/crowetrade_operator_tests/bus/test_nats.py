@@ -171,17 +171,21 @@ async def test_messages_come_without_a_callback_and_by_one_when_the_subscription
         if subscription._id in client._direct:
             subscription._cb = called_back
     await say(other, gateway_status(pod="direct"), GATEWAY)
-    await until("the gateway to be heard", lambda: _pod(bus) == "direct")
+    await _until_heard(bus, "direct")
     assert not called
     client._direct.clear()
     await say(other, gateway_status(pod="called"), GATEWAY)
-    await until("the gateway to be heard by a callback", lambda: _pod(bus) == "called")
+    await _until_heard(bus, "called")
     assert called == ["status.desk.gateway.sim-fx"]
 
 
 def _pod(bus: Bus) -> str:
     heard = bus.board.gateway("desk", "sim-fx")
     return heard.message.pod if heard is not None else ""
+
+
+async def _until_heard(bus: Bus, pod: str) -> None:
+    await until(f"{pod} to be heard", lambda: _pod(bus) == pod)
 
 
 async def test_a_fleet_that_reports_faster_than_it_is_read_delays_no_answer_and_its_last_word_is_read(
@@ -205,7 +209,7 @@ async def test_a_fleet_that_reports_faster_than_it_is_read_delays_no_answer_and_
     await other.flush()
     async with asyncio.timeout(5):
         await bus.read_config("desk", "sim-fx")
-    await until("the last word", lambda: _pod(bus) == "p1999")
+    await _until_heard(bus, "p1999")
     read = len(heard)
     assert read < 1_000
     assert counted("bus_messages", schema="GatewayStatus", result="replaced") == replaced + 2_000 - read
@@ -216,10 +220,12 @@ async def test_a_listener_that_breaks_ends_nothing(bus: Bus, other: Client) -> N
         raise RuntimeError("broken")
 
     bus.on_gateway(broken)
+    before = counted("bus_messages", schema="GatewayStatus", result="broke")
     for pod in ("first", "second"):
         await say(other, gateway_status(pod=pod), GATEWAY)
-        await until("the gateway to be heard", lambda pod=pod: _pod(bus) == pod)  # type: ignore[misc]
+        await _until_heard(bus, pod)
     assert bus.connected
+    assert counted("bus_messages", schema="GatewayStatus", result="broke") == before + 2
 
 
 async def test_one_that_waits_changes_nothing_and_knows_what_gateways_say_when_it_leads(

@@ -107,6 +107,10 @@ def written(result: str = "written") -> float:
     return counted("status_writes", kind="RiskLimit", result=result)
 
 
+async def _until_written(count: float) -> None:
+    await until(f"{count:g} statuses to be written", lambda: written() == count)
+
+
 async def test_a_status_that_waits_is_replaced_by_a_newer_one(writer: Writer) -> None:
     before = written()
     assert writer.report("a", said("first"))
@@ -204,12 +208,12 @@ async def test_one_object_is_written_at_most_once_a_second(writer: Writer, tasks
     before = written()
     tasks.add(asyncio.create_task(writer.status.run()))
     writer.report("a", said("first"))
-    await until("the first status", lambda: written() == before + 1)
+    await _until_written(before + 1)
     writer.report("a", said("second"))
     await writer.clock.asked_again()
     assert written() == before + 1
     writer.clock.now += 1.0
-    await until("the second status", lambda: written() == before + 2)
+    await _until_written(before + 2)
 
 
 async def test_a_limit_that_comes_into_force_is_not_held_up_for_a_second(
@@ -218,12 +222,12 @@ async def test_a_limit_that_comes_into_force_is_not_held_up_for_a_second(
     before = written()
     tasks.add(asyncio.create_task(writer.status.run()))
     writer.report("a", said("waiting"))
-    await until("the first status", lambda: written() == before + 1)
+    await _until_written(before + 1)
     writer.report("a", said("in force", generation=2))
     await writer.clock.asked_again()
     assert written() == before + 1
     writer.clock.now += 0.1
-    await until("the second status", lambda: written() == before + 2)
+    await _until_written(before + 2)
 
 
 async def test_all_objects_share_a_budget_and_what_is_significant_does_not_wait_for_it(
@@ -235,17 +239,17 @@ async def test_all_objects_share_a_budget_and_what_is_significant_does_not_wait_
     for name in "abc":
         writer.report(name, said("figures"), live=said("before"))
     tasks.add(asyncio.create_task(writer.status.run()))
-    await until("a status", lambda: written() == before + 1)
+    await _until_written(before + 1)
     await writer.clock.asked_again()
     assert written() == before + 1
     writer.report("d", said("state", generation=2), live=said("before"))
-    await until("the significant one", lambda: written() == before + 2)
+    await _until_written(before + 2)
     await writer.clock.asked_again()
     assert written() == before + 2
     for number in (3, 4):
         # A budget that was not used for a while is not caught up with.
         writer.clock.now += 0.5 if number == 3 else 60.0
-        await until("the next status", lambda number=number: written() == before + number)  # type: ignore[misc]
+        await _until_written(before + number)
     for name in "abc":
         writer.report(name, said("other figures"), live=said("before"))
     await writer.clock.asked_again()
@@ -288,7 +292,7 @@ async def _flap(writer: Writer) -> None:
         before = written()
         writer.report("a", flapping(number))
         writer.clock.now += 0.1
-        await until("a status", lambda before=before: written() == before + 1)  # type: ignore[misc]
+        await _until_written(before + 1)
 
 
 async def test_an_object_that_changes_without_end_is_slowed_down_and_takes_nothing_from_others(
@@ -304,9 +308,9 @@ async def test_an_object_that_changes_without_end_is_slowed_down_and_takes_nothi
     await writer.clock.asked_again()
     assert written() == before
     writer.report("b", said("calm", generation=2))
-    await until("the other object's", lambda: written() == before + 1)
+    await _until_written(before + 1)
     writer.clock.now += RESTLESS_SECONDS
-    await until("its next one", lambda: written() == before + 2)
+    await _until_written(before + 2)
 
 
 async def test_an_edit_of_a_limit_that_was_slowed_down_is_told_at_once(
@@ -317,7 +321,7 @@ async def test_an_edit_of_a_limit_that_was_slowed_down_is_told_at_once(
     before = written()
     writer.report("a", said("edited", generation=2))
     writer.clock.now += 0.1
-    await until("the status of the edit", lambda: written() == before + 1)
+    await _until_written(before + 1)
 
 
 async def test_an_object_that_is_gone_is_no_error(writer: Writer) -> None:

@@ -60,9 +60,36 @@ class Scene:
             await cancelled(task)
 
 
-async def test_what_came_between_the_list_and_the_watch_is_brought(cluster: Cluster, namespace: str) -> None:
+@pytest.fixture
+async def scene(cluster: Cluster, namespace: str) -> AsyncIterator[Scene]:
+    """The namespace, which the test lists when it has made what is to be listed."""
+    made = Scene(cluster, namespace)
+    yield made
+    made.relist.close()
+
+
+@pytest.fixture
+async def proxy(api_server: ApiServer) -> AsyncIterator[FaultProxy]:
+    """Stands before the API server for `through_proxy`."""
+    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as running:
+        yield running
+
+
+@pytest.fixture
+async def through_proxy(proxy: FaultProxy, namespace: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """The namespace behind the proxy, listed while it was empty."""
+    line = await connect(str(proxy.kubeconfig(tmp_path)))
+    made = Scene(line, namespace)
+    await made.relist.fill()
+    yield made
+    made.relist.close()
+    await line.close()
+
+
+async def test_what_came_between_the_list_and_the_watch_is_brought(
+    cluster: Cluster, namespace: str, scene: Scene
+) -> None:
     await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "listed", data={"a": "1"}))
-    scene = Scene(cluster, namespace)
     await scene.relist.fill()
     await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "between", data={"a": "1"}))
     await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "theirs", managed_by="Helm"))
@@ -86,10 +113,9 @@ async def test_what_came_between_the_list_and_the_watch_is_brought(cluster: Clus
 
 
 async def test_a_watch_that_is_refused_leads_to_a_list(
-    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, namespace: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "gone"))
-    scene = Scene(cluster, namespace)
     await scene.relist.fill()
     await cluster.delete(CONFIG_MAPS, namespace, "gone")
     known, asked = scene.relist.version, set[str]()
@@ -107,8 +133,7 @@ async def test_a_watch_that_is_refused_leads_to_a_list(
     assert ("DELETED", "gone") not in scene.brought
 
 
-async def test_a_watch_that_brings_something_is_heard_of(cluster: Cluster, namespace: str) -> None:
-    scene = Scene(cluster, namespace)
+async def test_a_watch_that_brings_something_is_heard_of(cluster: Cluster, namespace: str, scene: Scene) -> None:
     await scene.relist.fill()
     async with scene.watching():
         await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "brought"))
@@ -120,74 +145,57 @@ async def test_a_watch_that_brings_something_is_heard_of(cluster: Cluster, names
 
 
 async def test_a_watch_that_ends_at_once_is_begun_again_more_and_more_slowly(
-    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+    proxy: FaultProxy, through_proxy: Scene, cluster: Cluster, namespace: str
 ) -> None:
-    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
-        line = await connect(str(proxy.kubeconfig(tmp_path)))
-        scene = Scene(line, namespace)
-        await scene.relist.fill()
-        proxy.empty_watches = frozenset({CONFIG_MAPS.plural})
-        began = time.monotonic()
-        async with scene.watching():
-            await until("five watches", lambda: proxy.spoiled[Fault.WATCH_EMPTY] >= 5)
-            # Each pause is at least half of its delay, and the delay doubles.
-            assert time.monotonic() - began >= FIRST_DELAY / 2 * (1 + 2 + 4 + 8)
-            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "meanwhile"))
-            await until("the list", lambda: scene.cache.get("ConfigMap", namespace, "meanwhile") is not None)
-            proxy.empty_watches = frozenset()
-            await until("a watch that lasts", lambda: CONFIG_MAPS.plural in proxy.watches())
-            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
-            await until("the watch to go on", lambda: ("ADDED", "later") in scene.brought)
-        await line.close()
+    proxy.empty_watches = frozenset({CONFIG_MAPS.plural})
+    began = time.monotonic()
+    async with through_proxy.watching():
+        await until("five watches", lambda: proxy.spoiled[Fault.WATCH_EMPTY] >= 5)
+        # Each pause is at least half of its delay, and the delay doubles.
+        assert time.monotonic() - began >= FIRST_DELAY / 2 * (1 + 2 + 4 + 8)
+        await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "meanwhile"))
+        await until("the list", lambda: through_proxy.cache.get("ConfigMap", namespace, "meanwhile") is not None)
+        proxy.empty_watches = frozenset()
+        await until("a watch that lasts", lambda: CONFIG_MAPS.plural in proxy.watches())
+        await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
+        await until("the watch to go on", lambda: ("ADDED", "later") in through_proxy.brought)
 
 
 async def test_what_may_not_be_listed_after_a_watch_has_ended_makes_the_namespace_unreadable(
-    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+    proxy: FaultProxy, through_proxy: Scene, cluster: Cluster, namespace: str
 ) -> None:
     """Also to who lists for somebody else's watch; and one kind that can be listed again is not all of them."""
-    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
-        line = await connect(str(proxy.kubeconfig(tmp_path)))
-        scene = Scene(line, namespace)
-        await scene.relist.fill()
-        async with scene.watching():
-            await until("both watches", lambda: proxy.watches().keys() == {"configmaps", "services"})
-            proxy.refuse_list("configmaps", Fault.LIST_FORBIDDEN)
-            assert proxy.end_watches("configmaps", Fault.WATCH_GONE) == 1
-            await until("it not to be readable", lambda: scene.relist.readable == ())
-            assert "configmaps cannot be listed" in scene.relist.unreadable[namespace]
-            await until("the watch to begin again", lambda: "configmaps" in proxy.watches())
-            assert scene.relist.readable == (), "the other kinds have not been listed again"
-            assert await scene.relist.ask_again() == [namespace]
-            proxy.refuse_list("services", Fault.LIST_FORBIDDEN)
-            scene.watches.list_again(SERVICES, namespace)
-            await until("it not to be readable", lambda: scene.relist.readable == ())
-            assert await scene.relist.ask_again() == [namespace]
-            assert scene.relist.unreadable == {}
-        scene.relist.close()
-        await line.close()
+    async with through_proxy.watching():
+        await until("both watches", lambda: proxy.watches().keys() == {"configmaps", "services"})
+        proxy.refuse_list("configmaps", Fault.LIST_FORBIDDEN)
+        assert proxy.end_watches("configmaps", Fault.WATCH_GONE) == 1
+        await until("it not to be readable", lambda: through_proxy.relist.readable == ())
+        assert "configmaps cannot be listed" in through_proxy.relist.unreadable[namespace]
+        await until("the watch to begin again", lambda: "configmaps" in proxy.watches())
+        assert through_proxy.relist.readable == (), "the other kinds have not been listed again"
+        assert await through_proxy.relist.ask_again() == [namespace]
+        proxy.refuse_list("services", Fault.LIST_FORBIDDEN)
+        through_proxy.watches.list_again(SERVICES, namespace)
+        await until("it not to be readable", lambda: through_proxy.relist.readable == ())
+        assert await through_proxy.relist.ask_again() == [namespace]
+        assert through_proxy.relist.unreadable == {}
 
 
 async def test_what_may_be_listed_and_not_watched_makes_the_namespace_unreadable(
-    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+    proxy: FaultProxy, through_proxy: Scene, cluster: Cluster, namespace: str
 ) -> None:
-    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
-        line = await connect(str(proxy.kubeconfig(tmp_path)))
-        scene = Scene(line, namespace)
-        await scene.relist.fill()
-        proxy.forbidden_watches = frozenset({CONFIG_MAPS.plural})
-        async with scene.watching():
-            await until("it not to be readable", lambda: scene.relist.readable == ())
-            told = scene.relist.unreadable[namespace]
-            assert told.startswith("configmaps cannot be watched, so nothing is changed there: ")
-            assert told.endswith("; does a role of the operator allow it?")
-            assert await scene.relist.ask_again() == [], "it can be listed, and that is not enough"
-            proxy.forbidden_watches = frozenset()
-            await until("the watch", lambda: CONFIG_MAPS.plural in proxy.watches())
-            await until_readable(scene)
-            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
-            await until("the watch to go on", lambda: ("ADDED", "later") in scene.brought)
-        scene.relist.close()
-        await line.close()
+    proxy.forbidden_watches = frozenset({CONFIG_MAPS.plural})
+    async with through_proxy.watching():
+        await until("it not to be readable", lambda: through_proxy.relist.readable == ())
+        told = through_proxy.relist.unreadable[namespace]
+        assert told.startswith("configmaps cannot be watched, so nothing is changed there: ")
+        assert told.endswith("; does a role of the operator allow it?")
+        assert await through_proxy.relist.ask_again() == [], "it can be listed, and that is not enough"
+        proxy.forbidden_watches = frozenset()
+        await until("the watch", lambda: CONFIG_MAPS.plural in proxy.watches())
+        await until_readable(through_proxy)
+        await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "later"))
+        await until("the watch to go on", lambda: ("ADDED", "later") in through_proxy.brought)
 
 
 async def until_readable(scene: Scene) -> None:
@@ -199,18 +207,13 @@ async def until_readable(scene: Scene) -> None:
 
 
 async def test_a_watch_that_ends_before_its_time_leads_to_a_list(
-    api_server: ApiServer, cluster: Cluster, namespace: str, tmp_path: Path
+    proxy: FaultProxy, through_proxy: Scene, cluster: Cluster, namespace: str
 ) -> None:
     """Without an error: the server that comes back may count from an earlier version."""
-    async with FaultProxy(api_server, seed=1, slow_seconds=0.0).running() as proxy:
-        line = await connect(str(proxy.kubeconfig(tmp_path)))
-        scene = Scene(line, namespace)
-        await scene.relist.fill()
-        async with scene.watching():
-            await until("both watches", lambda: proxy.watches().keys() == {"configmaps", "services"})
-            listed = scene.relist.version(CONFIG_MAPS, namespace)
-            await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "brought"))
-            await until("the event", lambda: ("ADDED", "brought") in scene.brought)
-            assert proxy.end_watches("configmaps", Fault.WATCH_ENDED) == 1
-            await until("a list", lambda: scene.relist.version(CONFIG_MAPS, namespace) != listed)
-        await line.close()
+    async with through_proxy.watching():
+        await until("both watches", lambda: proxy.watches().keys() == {"configmaps", "services"})
+        listed = through_proxy.relist.version(CONFIG_MAPS, namespace)
+        await cluster.create(CONFIG_MAPS, namespace, _ours(CONFIG_MAPS, "brought"))
+        await until("the event", lambda: ("ADDED", "brought") in through_proxy.brought)
+        assert proxy.end_watches("configmaps", Fault.WATCH_ENDED) == 1
+        await until("a list", lambda: through_proxy.relist.version(CONFIG_MAPS, namespace) != listed)

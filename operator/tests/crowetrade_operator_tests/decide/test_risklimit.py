@@ -12,7 +12,7 @@ from crowetrade_api.conditions import ConditionType, find
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
 from crowetrade_operator.decide.observed import GatewayView
-from crowetrade_operator.decide.risklimit import Observed, notes, plan, report, venue_of
+from crowetrade_operator.decide.risklimit import SHOWN_BREACHES, Observed, notes, plan, report, venue_of
 from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
@@ -472,6 +472,7 @@ ELSEWHERE = limit(annotations={CLEAR_BREACH_ANNOTATION: "maxDailyLoss/ema@gone-7
 ANNOTATED: dict[str, tuple[Observed, bool]] = {
     "it is gone": (scene(CLEARING, having(of=CLEARING)), True),
     "another is left": (scene(CLEARING, having(breach("maxDailyLoss/ema@sim-fx-9"), of=CLEARING)), True),
+    "another RiskLimit has one of this name": (scene(CLEARING, having(breach(risk_limit="other"), of=CLEARING)), True),
     "it is still there": (scene(CLEARING, having(breach(), of=CLEARING)), False),
     "the gateway has another configuration": (scene(CLEARING, having(of=CLEARING, config_revision="old")), False),
     "the gateway is silent": (scene(CLEARING, NEVER), False),
@@ -505,7 +506,27 @@ def test_a_name_that_was_no_breach_is_told_as_unknown(name: str) -> None:
     assert planned.breaches_cleared
     [note] = planned.notes
     assert (note.type, note.reason) == ("Warning", "BreachUnknown")
-    assert f"so none was cleared: {name}. status.breached lists those that there are: {LISTED.id}" in note.text
+    assert (
+        f"No breach of RiskLimit fx-desk is known by these names, so none was cleared: {name}. status.breached lists "
+        f"those that there are: {LISTED.id}"
+    ) in note.text
+
+
+def test_a_breach_of_another_risk_limit_is_told_as_unknown() -> None:
+    """Its gateway does not clear it here, so the annotation would stay for ever."""
+    observed = scene(CLEARING, having(breach(risk_limit="other"), of=CLEARING))
+    planned = plan(observed, RiskLimitStatus())
+    assert planned.breaches_cleared
+    [note] = planned.notes
+    assert (note.type, note.reason) == ("Warning", "BreachUnknown")
+    assert f"No breach of RiskLimit fx-desk is known by these names, so none was cleared: {LISTED.id}" in note.text
+
+
+def test_of_a_breach_that_a_full_status_does_not_list_nobody_says_that_it_was_none() -> None:
+    """A status lists sixteen; the gateways have confirmed that this one is breached no more."""
+    listed = [LISTED.model_copy(update={"id": f"maxDailyLoss/s{number}@sim-fx-7"}) for number in range(SHOWN_BREACHES)]
+    [note] = plan(scene(CLEARING, having(of=CLEARING)), RiskLimitStatus(breached=listed)).notes
+    assert (note.reason, "maxDailyLoss/ema@sim-fx-7: the feed was wrong" in note.text) == ("BreachCleared", True)
 
 
 @pytest.mark.parametrize("case", ANNOTATED)

@@ -14,6 +14,7 @@ from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.configmap import config_hash, strategy_content, venue_config_map, venue_content
 from crowetrade_operator.desired.deployment import roles_of, strategy_deployments, venue_deployment
 from crowetrade_operator.desired.metadata import selector
+from crowetrade_operator.desired.pod import STORAGE
 from crowetrade_operator.desired.poddisruptionbudget import pod_disruption_budget
 from crowetrade_operator.desired.service import service
 from crowetrade_operator.desired.serviceaccount import service_account
@@ -350,6 +351,29 @@ def test_tmp_may_take_what_a_manifest_says_of_storage() -> None:
         assert pod["containers"][0]["resources"]["limits"]["ephemeral-storage"] == "2Gi"
         assert _size_of_tmp(pod) == "2Gi"
     assert _size_of_tmp(_pod(DEPLOYMENTS["a gateway with Vault"])) == "64Mi"
+
+
+@pytest.mark.parametrize(
+    ("resources", "requested", "limit"),
+    [
+        ({}, "64Mi", "512Mi"),
+        ({"requests": {STORAGE: "100Mi"}}, "100Mi", "512Mi"),
+        ({"requests": {STORAGE: "2Gi"}}, "2Gi", "2Gi"),
+        ({"requests": {STORAGE: "0.6G"}}, "0.6G", "0.6G"),
+        ({"limits": {STORAGE: "32Mi"}}, "32Mi", "32Mi"),
+        ({"limits": {STORAGE: "70M"}}, "64Mi", "70M"),
+        ({"limits": {STORAGE: "1Ti"}}, "64Mi", "1Ti"),
+        ({"requests": {STORAGE: "1Gi"}, "limits": {STORAGE: "2Gi"}}, "1Gi", "2Gi"),
+    ],
+)
+def test_what_is_left_out_of_storage_is_no_request_above_its_limit(
+    resources: Object, requested: str, limit: str
+) -> None:
+    """The API server refuses such a pod."""
+    manifest = change(strategy_manifest(), "spec.agents.resources", resources)
+    [deployment] = strategy_deployments(strategy(manifest), "h", SETTINGS)
+    found = _pod(deployment)["containers"][0]["resources"]
+    assert (found["requests"][STORAGE], found["limits"][STORAGE]) == (requested, limit)
 
 
 def _size_of_tmp(pod: Object) -> Any:

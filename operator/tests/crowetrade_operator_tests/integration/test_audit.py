@@ -12,17 +12,17 @@ from nats.js.errors import NotFoundError
 
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_api.names import CHANGED_BY_ANNOTATION, CLEAR_HALT_ANNOTATION
+from crowetrade_api.names import CHANGED_BY_ANNOTATION, CLEAR_HALT_ANNOTATION, FORCE_DELETE_ANNOTATION
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, VENUES
+from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator.decide.changes import WHILE_AWAY
 from crowetrade_operator.decide.kept_resources import decode
 from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.reconcile.audit_kept import Kept
 from crowetrade_operator.settings import Settings
-from crowetrade_operator_tests.integration.desk import Desk, running
-from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, venue_manifest
+from crowetrade_operator_tests.integration.desk import Desk, running, trading
+from crowetrade_operator_tests.samples import account, kill_manifest, limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import nats_client
 from crowetrade_operator_tests.waiting import counted, until
 from crowetrade_process.audit.chain import End, Head, seal
@@ -119,6 +119,19 @@ async def test_kills_and_overrides_are_recorded_as_such(desk: Desk) -> None:
     halt = {CLEAR_HALT_ANNOTATION: "UnknownExecution@1", CHANGED_BY_ANNOTATION: "alice"}
     await desk.patch(VENUES, "sim", {"metadata": {"annotations": halt}})
     await told(desk, ("OVERRIDE", "alice", "sim"))
+
+
+async def test_a_deletion_that_is_forced_is_recorded_with_who_forced_it(desk: Desk) -> None:
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(open_orders=1)])
+        await desk.delete(STRATEGIES, "ema")
+        await desk.phase(STRATEGIES, "ema", "Stopping")
+        forced = {FORCE_DELETE_ANNOTATION: "true", CHANGED_BY_ANNOTATION: "alice"}
+        await desk.patch(STRATEGIES, "ema", {"metadata": {"annotations": forced}})
+        await desk.gone(STRATEGIES, "ema")
+        await told(desk, ("DELETED", "", "ema"), ("FORCE_DELETE", "alice", "ema"), ("DELETED", "", "ema"))
+    (found,) = [one for one in await events(desk) if one.action == audit_pb2.ACTION_FORCE_DELETE]
+    assert found.reason == "force-delete: true"
 
 
 async def test_what_changed_while_no_operator_worked_is_found(

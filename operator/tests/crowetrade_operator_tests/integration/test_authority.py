@@ -323,6 +323,74 @@ def test_nobody_else_runs_pods_with_the_service_account_of_a_gateway_or_strategy
     assert code == 201, answer
 
 
+IDENTITY = "venue-sim-fx-identity"
+FROM_KEY = {"name": "K", "valueFrom": {"secretKeyRef": {"name": IDENTITY, "key": "tls.key"}}}
+READS_IDENTITY: dict[str, Object] = {
+    "a volume": {"volumes": [{"name": "v", "secret": {"secretName": IDENTITY}}]},
+    "a projected volume": {
+        "volumes": [
+            {"name": "t", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": IDENTITY}}]}}
+        ]
+    },
+    "a variable": {"containers": [{"name": "c", "image": "i", "env": [{"name": "A", "value": "b"}, FROM_KEY]}]},
+    "all variables": {"containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": IDENTITY}}]}]},
+    "a variable of an init container": {"initContainers": [{"name": "i", "image": "i", "env": [FROM_KEY]}]},
+    "the volume of a strategy": {"volumes": [{"name": "v", "secret": {"secretName": "strategy-ema-identity"}}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"), [*(("pods", how) for how in READS_IDENTITY), *((kind, "a volume") for kind in KINDS[1:])]
+)
+def test_nobody_elses_pods_read_the_secret_with_the_identity_of_a_gateway_or_strategy(
+    server: Server, kind: str, how: str
+) -> None:
+    """Where cert-manager, or whoever brings files, has put its private key."""
+    path, body = workload(kind, "default")
+    _pod_of(body, kind).update(READS_IDENTITY[how])
+    refused(server.send("POST", path, body, TRADER), "hold the private keys of gateways and strategies")
+    other = json.loads(json.dumps(body).replace("-identity", "-other"))
+    code, answer = server.send("POST", path, other, TRADER)
+    assert code == 201, answer
+    where = f"{path}/{body['metadata']['name']}"
+    if kind not in ("pods", "jobs"):  # their pods stay what they are, whoever asks
+        changed = {"spec": body["spec"]}
+        refused(server.send("PATCH", where, changed, TRADER), "hold the private keys of gateways and strategies")
+
+
+def test_nobody_looks_at_an_identity_by_a_container_that_is_added_to_a_running_pod(server: Server) -> None:
+    path, body = workload("pods", "default")
+    assert server.send("POST", path, body, TRADER)[0] == 201
+    pod = f"{path}/{body['metadata']['name']}"
+    stored = server.send("GET", pod)[1]
+    for env, expected in (([FROM_KEY], 403), ([], 200)):
+        stored["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "busybox", "env": env}]
+        code, answer = server.send("PUT", f"{pod}/ephemeralcontainers", stored, TRADER)
+        assert code == expected, answer
+
+
+def _pod_of(body: Object, kind: str) -> Object:
+    """The pod's spec in such an object."""
+    spec: Object = body["spec"]
+    if kind == "cronjobs":
+        spec = spec["jobTemplate"]["spec"]
+    found: Object = spec if kind == "pods" else spec["template"]["spec"]
+    return found
+
+
+def test_the_operators_pods_read_the_secret_with_their_identity(server: Server) -> None:
+    body = owned("mounts", "venue-mounts")
+    volume = {"name": "identity", "secret": {"secretName": "venue-mounts-identity"}}
+    _pod_of(body, "deployments")["volumes"] = [volume]
+    path = f"/apis/apps/v1/namespaces/{RESEARCH}/deployments"
+    assert server.send("POST", path, body, OPERATOR)[0] == 201
+    assert server.send("PATCH", f"{path}/venue-mounts", {"spec": {"replicas": 0}}, TRADER)[0] == 200
+    for kind, user in (("replicasets", DEPLOYMENT_CONTROLLER), ("pods", REPLICASET_CONTROLLER)):
+        path, body = workload(kind, "venue-mounts")
+        _pod_of(body, kind)["volumes"] = [volume]
+        assert server.send("POST", path, body, user)[0] == 201
+
+
 def owned(name: str, account: str, kind: str = "VenueConnection") -> Object:
     """A Deployment as the operator makes it."""
     _, body = workload("deployments", account)
@@ -435,6 +503,11 @@ OTHER_CERTIFICATES: dict[str, Object] = {
     "the name in another namespace": {"uris": [f"spiffe://crowetrade.local/ns/{VENUES}/sa/venue-x"]},
     "one more name": {"uris": [*CERTIFICATE["uris"], f"spiffe://crowetrade.local/ns/{SYSTEM_NAMESPACE}/sa/nats"]},
     "the host of another service": {"dnsNames": [f"nats.{SYSTEM_NAMESPACE}.svc"]},
+    "the name of a strategy of its name": {
+        "secretName": "strategy-x-identity",
+        "uris": [f"spiffe://crowetrade.local/ns/{RESEARCH}/sa/strategy-x"],
+        "dnsNames": [f"strategy-x.{RESEARCH}.svc"],
+    },
     "a Secret that is not its own": {"secretName": "venue-other-identity"},
     "an authority": {"isCA": True},
 }
@@ -459,8 +532,9 @@ def test_the_operator_repairs_what_a_person_has_taken_its_label_from(server: Ser
 
 def test_the_operator_runs_pods_with_the_account_of_their_resource_alone(server: Server) -> None:
     path = f"/apis/apps/v1/namespaces/{RESEARCH}/deployments"
-    for account in ("default", "venue-other", "strategy-other"):
-        body = owned("mine", account)
+    others = [("VenueConnection", account) for account in ("default", "venue-other", "strategy-other", "strategy-mine")]
+    for kind, account in (*others, ("Strategy", "venue-mine"), ("RiskLimit", "venue-mine")):
+        body = owned("mine", account, kind)
         refused(server.send("POST", path, body, OPERATOR), "only with the service account of the resource")
     assert server.send("POST", path, owned("mine", "strategy-mine", "Strategy"), OPERATOR)[0] == 201
 

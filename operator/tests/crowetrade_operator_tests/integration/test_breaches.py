@@ -40,7 +40,8 @@ async def test_a_breach_halts_until_a_person_clears_it(desk: Desk) -> None:
         await desk.patch(RISK_LIMITS, "fx-desk", {"metadata": {"annotations": annotations}})
 
         async def asked() -> bool:
-            return [item.breach for item in (await desk.config()).cleared_breaches] == [ID]
+            cleared = (await desk.config()).cleared_breaches
+            return [(item.risk_limit, item.breach) for item in cleared] == [("fx-desk", ID)]
 
         await until("the gateway to be told", asked)
         await desk.idle()

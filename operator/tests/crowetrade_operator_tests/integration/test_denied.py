@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from crowetrade_operator.cluster.resources import DEPLOYMENTS, STRATEGIES, VENUES
+from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.errors import ClusterRefused, WebhookSilent
 from crowetrade_operator.reconcile import children
 from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
 from crowetrade_operator_tests.integration.webhook import VALIDATING, Denial, denying, registered
-from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
+from crowetrade_operator_tests.samples import change, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process_tests.identity.authority import Authority
 
@@ -96,12 +97,7 @@ async def test_a_webhook_that_lets_nobody_change_a_strategy_is_named(desk: Desk,
     await desk.idle()
     frozen, place = Denial("the desk is frozen"), (desk.cluster, desk.namespace, "trading.crowetrade.io", "strategies")
     async with denying(*place, frozen, tmp_path, ("UPDATE",)):
-        numbers = itertools.count()
-
-        async def touch() -> None:
-            await desk.patch(STRATEGIES, "probe", {"metadata": {"annotations": {"touched": str(next(numbers))}}})
-
-        await _denied(touch)
+        await _denied(_touching(desk, STRATEGIES, "probe"))
         await desk.create(STRATEGIES, strategy_manifest())
         await _says(desk, "The API server refused the finalizer of Strategy ema: admission webhook")
         assert not await desk.exists(DEPLOYMENTS, "strategy-ema")
@@ -127,6 +123,63 @@ async def test_a_webhook_that_lets_nobody_delete_is_named(desk: Desk, tmp_path: 
         await stack.aclose()
         await desk.gone(DEPLOYMENTS, "strategy-ema")
         await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Starting")
+
+
+async def test_a_webhook_that_lets_no_strategy_go_is_named(desk: Desk, tmp_path: Path) -> None:
+    """Whoever deletes it would wait and not know for what."""
+    await desk.create(VENUES, venue_manifest())
+    for name in ("ema", "probe"):
+        await desk.create(STRATEGIES, strategy_manifest(name))
+    await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "strategy-ema"))
+    await desk.idle()
+    frozen, place = Denial("the desk is frozen"), (desk.cluster, desk.namespace, "trading.crowetrade.io", "strategies")
+    async with denying(*place, frozen, tmp_path, ("UPDATE",)):
+        await _denied(_touching(desk, STRATEGIES, "probe"))
+        await desk.delete(STRATEGIES, "ema")
+        await _says(desk, "The API server refused the removal of the finalizer of Strategy ema: admission webhook")
+    await desk.gone(STRATEGIES, "ema")
+
+
+async def test_a_webhook_that_lets_no_venue_go_is_named(desk: Desk, tmp_path: Path) -> None:
+    for name in ("sim-fx", "probe"):
+        await desk.create(VENUES, venue_manifest(name))
+    await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "venue-sim-fx"))
+    await desk.idle()
+    place = desk.cluster, desk.namespace, "trading.crowetrade.io", "venueconnections"
+    async with denying(*place, Denial("the desk is frozen"), tmp_path, ("UPDATE",)):
+        await _denied(_touching(desk, VENUES, "probe"))
+        await desk.delete(VENUES, "sim-fx")
+        await desk.condition(VENUES, "sim-fx", "SessionEstablished", "False", "RefusedByCluster")
+        said = condition_of(await desk.get(VENUES, "sim-fx"), "SessionEstablished")
+        assert "refused the removal of the finalizer of VenueConnection sim-fx: admission webhook" in said["message"]
+    await desk.gone(VENUES, "sim-fx")
+
+
+async def test_a_limit_is_reported_whose_annotation_a_webhook_keeps(desk: Desk, tmp_path: Path) -> None:
+    await desk.create(RISK_LIMITS, change(limit_manifest(), "metadata", {"name": "probe"}))
+    await desk.idle()
+    frozen, place = Denial("the desk is frozen"), (desk.cluster, desk.namespace, "trading.crowetrade.io", "risklimits")
+    clearing = {CLEAR_BREACH_ANNOTATION: "maxDailyLoss/ema@gone-7: nobody is left"}
+    async with denying(*place, frozen, tmp_path, ("UPDATE",)):
+        await _denied(_touching(desk, RISK_LIMITS, "probe"))
+        await desk.create(RISK_LIMITS, change(limit_manifest(), "metadata", {"name": "other", "annotations": clearing}))
+        await desk.condition(RISK_LIMITS, "other", "Ready", "True", "NothingInScope")
+        assert CLEAR_BREACH_ANNOTATION in (await desk.get(RISK_LIMITS, "other"))["metadata"]["annotations"]
+
+    async def is_gone() -> bool:
+        metadata = (await desk.get(RISK_LIMITS, "other"))["metadata"]
+        return CLEAR_BREACH_ANNOTATION not in metadata.get("annotations", {})
+
+    await until("the annotation to go", is_gone)
+
+
+def _touching(desk: Desk, resource: ApiResource, name: str) -> Callable[[], Awaitable[None]]:
+    numbers = itertools.count()
+
+    async def touch() -> None:
+        await desk.patch(resource, name, {"metadata": {"annotations": {"touched": str(next(numbers))}}})
+
+    return touch
 
 
 async def _denied(act: Callable[[], Awaitable[None]]) -> None:

@@ -83,6 +83,19 @@ def no_use(value: Any, sums: Sums, rule: Rule) -> Iterable[Use]:
     return ()
 
 
+def never_far(value: Any, sums: Sums, rule: Rule) -> bool:
+    """`is_far` of a limit whose use is always reckoned."""
+    return False
+
+
+def is_gross_below(value: Decimal, sums: Sums, rule: Rule) -> bool:
+    """`is_far` of a limit on gross notional, or on what never exceeds it."""
+    if rule.gateways:
+        return False
+    ceilings = [sums.ceiling(rule, owners) for owners in sums.counted(rule).values()]
+    return all(ceiling is not None and ceiling < value for ceiling in ceilings)
+
+
 def by_order(value: Any, rule: Rule) -> Hashable:
     """`measure` of a limit that looks at one order alone."""
     return None
@@ -136,6 +149,8 @@ class Limit(Generic[V]):
     """True where `use` may rise above what is allowed without an order, by a late fill or by the market."""
     moved_by_market: bool = False
     """True where quotes change `use`."""
+    is_far: Callable[[V, Sums, Rule], bool] = never_far
+    """Whether all that `use` would yield is surely within the limit, so that it need not be reckoned."""
     breach_of_each: bool = False
     """True where `breach` judges each strategy on its own under a rule that counts strategies together, too."""
 

@@ -70,6 +70,15 @@ def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
                 yield Use(rule.name, NAME, key, CONTEXT.divide(worth, capital), value)
 
 
+def is_far(value: Decimal, sums: Sums, rule: Rule) -> bool:
+    """No instrument is worth more than all together are at most."""
+    for owners in sums.counted(rule).values():
+        ceiling, capital = sums.ceiling(rule, owners), sums.capital(rule, owners)
+        if ceiling is None or capital is None or ceiling >= EXACT.multiply(capital, value):
+            return False
+    return True
+
+
 def measure(value: Decimal, rule: Rule) -> Hashable:
     """What whom the rule counts hold in the instrument, as a share of their capital."""
     return by_owners(rule), rule.currency, rule.rate_age_ns
@@ -86,4 +95,5 @@ LIMIT = Limit(
     judges_closing=False,
     breaches=True,
     moved_by_market=True,
+    is_far=is_far,
 )

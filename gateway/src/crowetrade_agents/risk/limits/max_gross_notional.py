@@ -19,6 +19,7 @@ from crowetrade_agents.risk.limits.limit import (
     Use,
     amount,
     by_money,
+    is_gross_below,
     named,
     parse_amount,
     use_of,
@@ -94,4 +95,5 @@ LIMIT = Limit(
     order_use=order_use,
     breaches=True,
     moved_by_market=True,
+    is_far=is_gross_below,
 )

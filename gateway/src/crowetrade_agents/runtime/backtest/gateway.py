@@ -12,6 +12,7 @@ from crowetrade_agents.allowances.memory import MemoryLedgers
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.flow import MarketEvent
 from crowetrade_agents.domain.instrument import Instrument
+from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import Command, Configure, FromVenue, SharesChanged, Timer, VenueConnected
 from crowetrade_agents.gateway.engine import next_timer_ns
 from crowetrade_agents.gateway.loop import Gateway
@@ -121,7 +122,10 @@ class BacktestGateway:
         settings = settings_of(history.file, self._venue.features, POD)
         journal = Journal()
         state, head = at_once(begin_session(journal, settings, clock.now_ns))
-        self.gateway = Gateway(state, journal, head, self._venue, self, self._publish, clock)
+        # A machine that stalls changes nothing: whatever could have come meanwhile is in the recordings.
+        self.gateway = Gateway(
+            state, journal, head, self._venue, self, self._publish, clock, steady=lambda: clock.now_ns() / SECOND_NS
+        )
         self.keeper = ShareKeeper(self.name, state, ledgers.port(), self._use_shares, clock)
         self.command(Configure(configuration))
 

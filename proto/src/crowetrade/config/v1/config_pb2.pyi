@@ -312,6 +312,7 @@ class ClearedBreach(_message.Message):
     BREACH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     AT_VENUE_FIELD_NUMBER: _builtins.int
+    RISK_LIMIT_FIELD_NUMBER: _builtins.int
     breach: _builtins.str
     """As BreachChanged.breach says it."""
     reason: _builtins.str
@@ -320,16 +321,21 @@ class ClearedBreach(_message.Message):
     """Whether it was cleared at the VenueConnection (annotation trading.crowetrade.io/clear-halt), which is for breaches
     whose RiskLimit is gone: one that a rule of its RiskLimit can still be broken by stays.
     """
+    risk_limit: _builtins.str
+    """Name of the RiskLimit at which it was cleared; empty when `at_venue`. A breach of another RiskLimit stays, and so does
+    every breach when an operator of before this field leaves it out.
+    """
     def __init__(
         self,
         *,
         breach: _builtins.str = ...,
         reason: _builtins.str = ...,
         at_venue: _builtins.bool = ...,
+        risk_limit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_venue", b"at_venue", "breach", b"breach", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_venue", b"at_venue", "breach", b"breach", "reason", b"reason", "risk_limit", b"risk_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

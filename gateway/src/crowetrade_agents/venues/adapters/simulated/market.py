@@ -230,8 +230,9 @@ class LockStepMarket:
 
     def run(self, now_ns: int) -> Iterator[VenueEvent]:
         """The next quote, when the last one is released, and what the exchange does until the time that it leads to."""
-        if not self._may_move():
-            return
+        return self._move() if self._may_move() else iter(())
+
+    def _move(self) -> Iterator[VenueEvent]:
         next_ns = self._feed.next_report_ns()
         if next_ns is None:
             self.ended = True
@@ -269,4 +270,4 @@ class LockStepMarket:
         return now_ns if self._may_move() else None
 
     def _may_move(self) -> bool:
-        return not self.ended and self._released >= self.reported
+        return not self.ended and self._released >= self._feed.reported

@@ -12,7 +12,8 @@ class Outbox:
     """Events with the wall-clock time (ns) of their arrival."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, VenueEvent]] = []
+        # A heap: when it arrives, and which number of all that was sent it is.
+        self.waiting: list[tuple[int, int, VenueEvent]] = []
         self._serial = 0
         self._last_ns = {True: 0, False: 0}
 
@@ -21,20 +22,20 @@ class Outbox:
         is_feed = isinstance(event, QuoteChanged | TradePrinted | FeedAlive)
         self._last_ns[is_feed] = max(self._last_ns[is_feed], at_ns)
         self._serial += 1
-        heapq.heappush(self._waiting, (self._last_ns[is_feed], self._serial, event))
+        heapq.heappush(self.waiting, (self._last_ns[is_feed], self._serial, event))
 
     def pop(self, now_ns: int) -> list[VenueEvent]:
         """What has arrived by now, in order."""
         arrived: list[VenueEvent] = []
-        while self._waiting and self._waiting[0][0] <= now_ns:
-            arrived.append(heapq.heappop(self._waiting)[2])
+        while self.waiting and self.waiting[0][0] <= now_ns:
+            arrived.append(heapq.heappop(self.waiting)[2])
         return arrived
 
     def next_ns(self) -> int | None:
         """When the next event arrives."""
-        return self._waiting[0][0] if self._waiting else None
+        return self.waiting[0][0] if self.waiting else None
 
     def clear(self) -> None:
         """What is on its way is lost."""
-        self._waiting.clear()
+        self.waiting.clear()
         self._last_ns = {True: 0, False: 0}

@@ -58,6 +58,7 @@ from crowetrade_agents.venues.port import (
 
 Event = TypeVar("Event", Executed, Busted, Charged)
 ALIVE_NS = int(FEED_ALIVE_SECONDS * 1_000_000_000)
+_MARKET_DATA = QuoteChanged, TradePrinted
 _AT_ARRIVAL = frozenset({FaultKind.REJECT, FaultKind.FORGET, FaultKind.LATE_FILL})
 
 
@@ -198,13 +199,14 @@ class Simulation:
     def poll(self, now_ns: int) -> list[VenueEvent]:
         """What arrives at the gateway by now."""
         now_ns = self._time(now_ns)
-        self._bust_due(now_ns)
+        if self._busts:
+            self._bust_due(now_ns)
         arrived: list[VenueEvent] = []
         if self._market is not None and self._connected:
-            if self._faults.never_strike and self._outbox.next_ns() is None:
+            if self._faults.never_strike and not self._outbox.waiting:
                 # What nothing delays or loses need not wait its turn.
                 arrived = list(self._market.run(now_ns))
-                if any(isinstance(event, QuoteChanged | TradePrinted) for event in arrived):
+                if arrived and any(isinstance(event, _MARKET_DATA) for event in arrived):
                     self._last_feed_ns = now_ns
             elif not (self.features.lock_step and now_ns < self._silent_until_ns):
                 for event in self._market.run(now_ns):
@@ -212,7 +214,7 @@ class Simulation:
                     if not self._connected:
                         break
             self._keep_alive(self._market, now_ns)
-        return arrived + self._outbox.pop(now_ns)
+        return arrived + self._outbox.pop(now_ns) if self._outbox.waiting else arrived
 
     def next_market_ns(self) -> int | None:
         """Venue time of the next market data event that is reported; None at the end, and before the first logon."""
@@ -233,13 +235,14 @@ class Simulation:
 
     def _time(self, now_ns: int) -> int:
         """The wall clock, except that it never goes back: after a step back the market goes on from where it was."""
-        self._skew_ns = max(self._skew_ns, self._last_ns - now_ns)
+        if now_ns + self._skew_ns < self._last_ns:
+            self._skew_ns = self._last_ns - now_ns
         self._last_ns = now_ns + self._skew_ns
         return self._last_ns
 
     def _keep_alive(self, market: Market, now_ns: int) -> None:
-        quiet = now_ns >= max(self._last_feed_ns + ALIVE_NS, self._silent_until_ns)
-        if self._connected and quiet and not market.ended:
+        quiet = now_ns >= self._last_feed_ns + ALIVE_NS and now_ns >= self._silent_until_ns
+        if quiet and self._connected and not market.ended:
             self._deliver(FeedAlive(market.venue_ns(now_ns)), now_ns)
 
     # Faults on what the venue sends

@@ -34,10 +34,10 @@ class Chunk:
     places: int = 0
 
     def __getitem__(self, row: int) -> Decimal:
-        if isinstance(self.values, Decimal):
-            return self.values
-        value = self.values[row]
-        return value if isinstance(value, Decimal) else _decimal(value, self.places)
+        values = self.values
+        if isinstance(values, array):
+            return _decimal(values[row], self.places)
+        return values if isinstance(values, Decimal) else values[row]
 
 
 @lru_cache(REPEATED)
