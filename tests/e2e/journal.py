@@ -152,12 +152,14 @@ async def _delete(url: str, stream: str) -> None:
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[JetStreamContext]:
     """As the administrator, who alone may delete a stream; without identities anybody may."""
-    if not install.identified():
-        client = await nats.connect(url, allow_reconnect=False)
-        stream = client.jetstream()
-    else:
-        client = await nats.connect(url, allow_reconnect=False, **_administrator())
-        stream = client.jetstream(prefix=subjects.ADMIN_API)
+    # The way leads through a port forward, and the machine has more to do.
+    options: dict[str, Any] = {"allow_reconnect": False, "connect_timeout": _READ_SECONDS}
+    of_api: dict[str, Any] = {"timeout": _READ_SECONDS}
+    if install.identified():
+        options |= _administrator()
+        of_api["prefix"] = subjects.ADMIN_API
+    client = await nats.connect(url, **options)
+    stream = client.jetstream(**of_api)
     try:
         yield stream
     finally:
