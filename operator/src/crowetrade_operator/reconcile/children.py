@@ -115,7 +115,7 @@ class ChildWriter:
         return done
 
     async def delete(self, item: Object, done: Applied) -> bool:
-        """Deletes a child that is not wanted any more; whether that was done. A refusal becomes words for the status."""
+        """Deletes a child that is not wanted any more; whether it was. A refusal becomes words for the status."""
         metadata = item["metadata"]
         self._unwanted.add(metadata["uid"])
         try:
