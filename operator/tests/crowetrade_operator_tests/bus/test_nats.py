@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -99,8 +100,14 @@ async def test_that_nothing_is_there_for_a_gateway_is_asked_once(bus: Bus, other
     async def hear(message: Msg) -> None:
         asked.append(message.subject + message.data.decode())
 
+    async def is_heard() -> bool:
+        await bus.read_config("desk", f"first-{next(numbers)}")
+        return bool(asked)
+
     await other.subscribe("$JS.API.>", cb=hear)
-    await other.flush()
+    # The server takes a moment until it passes questions on to who has subscribed, also when it has confirmed that.
+    numbers = itertools.count()
+    await until("questions to be heard", is_heard)
     for venue in ("sim-fx", "sim-fx", "other", "sim-fx", "last"):
         await bus.read_config("desk", venue)
         assert bus.config_is_known("desk", venue)
