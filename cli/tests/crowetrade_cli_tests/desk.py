@@ -24,6 +24,7 @@ from crowetrade_cli.journal.rows import Row, rows_of
 
 Object = dict[str, Any]
 PATIENCE_SECONDS = 60
+MINUTE_NS = 60_000_000_000
 HOUR_NS = 3_600_000_000_000
 FIRST_NS = 1_483_315_200_000_000_000
 
@@ -142,11 +143,15 @@ def desk_of_waves(folder: Path) -> Desk:
     """Ten quotes a second of a price that swings, a strategy that follows it, and a limit."""
     made = Desk(folder)
     made.write(VENUE, STRATEGY, LIMIT)
-    recording = folder / "data" / "waves" / "q.csv"
-    recording.parent.mkdir(parents=True)
-    rows = ["ts_ns,bid_px,bid_sz,ask_px,ask_sz"]
-    for number in range(400):
-        bid = 1.1 + 0.005 * math.sin(number / 6)
-        rows.append(f"{FIRST_NS + number * HOUR_NS},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
-    recording.write_text("\n".join(rows) + "\n")
+    record(folder / "data", (1.1 + 0.005 * math.sin(number / 6) for number in range(400)), HOUR_NS)
     return made
+
+
+def record(data: Path, bids: Iterable[float], every_ns: int = MINUTE_NS) -> None:
+    """Writes the recording of VENUE below the folder of data."""
+    recording = data / "waves" / "q.csv"
+    recording.parent.mkdir(parents=True, exist_ok=True)
+    rows = ["ts_ns,bid_px,bid_sz,ask_px,ask_sz"]
+    for number, bid in enumerate(bids):
+        rows.append(f"{FIRST_NS + number * every_ns},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
+    recording.write_text("\n".join(rows) + "\n")

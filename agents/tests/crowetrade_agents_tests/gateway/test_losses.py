@@ -245,10 +245,7 @@ def test_no_loss_is_forgotten_because_the_boundary_is_moved(what: str, restart: 
 @pytest.mark.parametrize("alive", [False, True], ids=["a market that rests", "a market without quotes"])
 def test_what_the_market_does_over_a_day_s_end_counts_for_the_new_day(alive: bool) -> None:
     """From Tuesday evening to Thursday morning nothing is quoted; then the price has fallen."""
-    desk = Desk()
-    desk.put(_hours())
-    desk.trade(1, UNITS)
-    desk.quote("1.0901")
+    desk = _down_99()
     for _ in range(36):
         desk.now += 3_600 * SECOND
         if alive:
@@ -271,6 +268,15 @@ def test_a_gap_at_the_first_quote_of_a_day_is_a_loss_of_that_day() -> None:
     assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/alpha"]
 
 
+def _down_99() -> Desk:
+    """A desk that holds a position by which it has lost 99."""
+    desk = Desk()
+    desk.put(_hours())
+    desk.trade(1, UNITS)
+    desk.quote("1.0901")
+    return desk
+
+
 def _restarted(desk: Desk, day: int = 1, seconds: int = 0, *rules: config_pb2.RiskRule) -> Desk:
     """A gateway that opens the same journal days later, and has no quote yet."""
     restarted = Desk(books=recover(VENUE, desk.books.to_message(), ()), ready=False)
@@ -282,10 +288,7 @@ def _restarted(desk: Desk, day: int = 1, seconds: int = 0, *rules: config_pb2.Ri
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["killed", "asked to stop"])
 def test_a_day_that_begins_while_no_gateway_runs_begins_with_the_last_value(leaves: bool) -> None:
-    desk = Desk()
-    desk.put(_hours())
-    desk.trade(1, UNITS)
-    desk.quote("1.0901")
+    desk = _down_99()
     if leaves:
         desk.do(commands.Leave())
     else:
@@ -351,10 +354,7 @@ def test_whoever_joins_while_no_gateway_runs_over_the_day_s_end_brings_no_loss_o
 
 
 def test_a_start_in_another_day_without_a_last_value_counts_from_the_first_that_is_known() -> None:
-    desk = Desk()
-    desk.put(_hours())
-    desk.trade(1, UNITS)
-    desk.quote("1.0901")
+    desk = _down_99()
     restarted = _restarted(desk)
     assert restarted.books.loss_marks["uid-loss", "alpha"].day_start == ""
     restarted.quote("1.05")
@@ -368,10 +368,7 @@ def test_a_start_in_another_day_without_a_last_value_counts_from_the_first_that_
 @pytest.mark.parametrize("leaves", [False, True], ids=["nothing on record", "a last value"])
 def test_a_start_whose_first_quote_is_the_first_of_a_day_leaves_nothing_out(leaves: bool) -> None:
     """A position that had no quote until then is not worth nothing."""
-    desk = Desk()
-    desk.put(_hours())
-    desk.trade(1, UNITS)
-    desk.quote("1.0901")
+    desk = _down_99()
     if leaves:
         desk.do(commands.Leave())
     restarted = _restarted(desk, 0, 60)

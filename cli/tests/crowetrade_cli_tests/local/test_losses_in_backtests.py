@@ -11,22 +11,15 @@ from tests.backtests import journaled
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_api.files import EnvName
 from crowetrade_api_tests.samples import change
-from crowetrade_cli_tests.desk import FIRST_NS, LIMIT, STRATEGY, VENUE
+from crowetrade_cli_tests.desk import FIRST_NS, LIMIT, MINUTE_NS, STRATEGY, VENUE, record
 
-MINUTE_NS = 60_000_000_000
 RATE = {"count": 1000, "perSeconds": 1}
 LIMITS = {"maxOrderQuantity": "5000000", "maxPositionQuantity": "9000000", "maxOrderRate": RATE}
 
 
 def _events(folder: Path, limits: dict[str, Any], action: str) -> list[journal_pb2.JournalEvent]:
     """The price rises, so that the strategy buys, and falls from then on without end."""
-    recording = folder / "waves" / "q.csv"
-    recording.parent.mkdir(parents=True, exist_ok=True)
-    rows = ["ts_ns,bid_px,bid_sz,ask_px,ask_sz"]
-    for number in range(120):
-        bid = 1.1 + 0.0005 * min(number, 40) - 0.002 * max(number - 40, 0)
-        rows.append(f"{FIRST_NS + number * MINUTE_NS},{bid:.5f},5000000,{bid + 0.00002:.5f},5000000")
-    recording.write_text("\n".join(rows) + "\n")
+    record(folder, (1.1 + 0.0005 * min(number, 40) - 0.002 * max(number - 40, 0) for number in range(120)))
     venue = change(VENUE, "spec.simulated.replay", {"speed": "max", "loop": False})
     limit = change(change(LIMIT, "spec.limits", LIMITS | limits), "spec.onBreach", action)
     return journaled([venue, STRATEGY, limit], {EnvName.DATA_DIRECTORY: str(folder)})
