@@ -143,7 +143,7 @@ class Settings:
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
     stop_deadline_seconds: float = 60.0
-    # A gateway or agent that said nothing for so long counts as silent. Agents report every three seconds, and what is
+    # A gateway or agent that has not reported for so long is silent. Agents report every three seconds, and what is
     # lost on the bus is lost.
     silent_after_seconds: float = 10.0
     lease_name: str = "crowetrade-operator"

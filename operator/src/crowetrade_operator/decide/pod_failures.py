@@ -1,6 +1,6 @@
 """Why one pod is not ready: what the scheduler, the kubelet and the node controller write into its status. Pure.
 
-Two things are in events alone: a volume that cannot be mounted (the pod says ContainerCreating for ever), and why
+Two things are in events alone: a volume that cannot be mounted (the pod stays at ContainerCreating), and why
 a node has ended a pod whose containers have ended with 0 (the pod says Succeeded). `speaks_in_events` says for which
 pods the events have to be read.
 """

@@ -513,7 +513,7 @@ def test_a_name_that_was_no_breach_is_told_as_unknown(name: str) -> None:
 
 
 def test_a_breach_of_another_risk_limit_is_told_as_unknown() -> None:
-    """Its gateway does not clear it here, so the annotation would stay for ever."""
+    """Its gateway does not clear it here, so the annotation would stay."""
     observed = scene(CLEARING, having(breach(risk_limit="other"), of=CLEARING))
     planned = plan(observed, RiskLimitStatus())
     assert planned.breaches_cleared

@@ -173,8 +173,8 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
 
 
 def _exact(events: Counter[str]) -> Counter[str]:
-    """Those that do not depend on who was faster: of what nobody touches nothing is told, and an end at most once. The
-    answer that a finalizer is gone may be lost, and the event with it."""
+    """Those that do not depend on who was faster: of what nobody touches nothing is reported, and an end at most once.
+    The answer that a finalizer is gone may be lost, and the event with it."""
     return Counter(
         {
             event: count
