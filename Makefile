@@ -25,8 +25,8 @@ JOBS ?= 3
 E2E_JOBS ?= 2
 
 define CHECK_PYTHON
-$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-  { echo "CroweTrade needs Python 3.11 to 3.13 with venv (Debian: apt-get install python3-venv); set PYTHON=..."; exit 1; }
+$(PYTHON) -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
+  { echo "CroweTrade needs Python 3.11 to 3.14 with venv (Debian: apt-get install python3-venv); set PYTHON=..."; exit 1; }
 endef
 
 # The recordings that the samples play, with the pip of an environment: $(call MAKE_RECORDINGS,.venv).
@@ -37,7 +37,7 @@ endef
 
 .PHONY: help
 help: ## Show the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
 
 # --- use it -----------------------------------------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	@touch $@
 
 # Parts of the tests make what is measured: gateways that share a limit, an API server.
-bench bench-gateway bench-operator bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
+bench bench-gateway bench-operator bench-operator-large bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
 bench: $(VENV)/agents/.synced $(PEERS)/.synced $(RECORDED) cluster-binaries ## Measure everything: a JSON line per figure, kept in benchmarks/results/
@@ -257,6 +257,14 @@ bench-backtest: $(PEERS)/.synced $(RECORDED) ## Backtests beside their peers: th
 bench-operator: $(STAMP) cluster-binaries ## Measure the operator with a fleet: BENCH_STRATEGIES, BENCH_VENUES, BENCH_NAMESPACES, BENCH_GROWTH
 	$(BIN)/python -m benchmarks operator
 	$(BIN)/python -m tools.performance
+
+.PHONY: bench-operator-large
+bench-operator-large: export BENCH_STRATEGIES := 10000
+bench-operator-large: export BENCH_VENUES := 100
+bench-operator-large: export BENCH_NAMESPACES := 50
+bench-operator-large: export BENCH_SECONDS := 30
+bench-operator-large: export BENCH_GROWTH := 1000,3000,10000
+bench-operator-large: bench-operator ## The same with 10,000 Strategies on 100 venues; about half an hour on two quiet cores
 
 .PHONY: bench-risk
 bench-risk: $(STAMP) $(RECORDED) cluster-binaries ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways

@@ -26,6 +26,9 @@ LARGE = 10_000
 GOALS = (
     Goal("engine.order", "p50", 80),
     Goal("engine.order", "p99", 200),
+    # The same under all limits.
+    Goal("risk.engine_order", "p50", 80),
+    Goal("risk.engine_order", "p99", 200),
     Goal("gateway.order", "p50", 0.6),
     Goal("gateway.order", "p99", 1.2),
     Goal("gateway.burst50", "p50", 5),

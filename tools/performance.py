@@ -40,6 +40,13 @@ and `machine.synced_write` (500 bytes to the disk) say how fast the machine was 
 about a microsecond, most of it the call and what the processor's caches have lost since the last order. Repeated
 without anything in between, the same decision takes half as long. What remains to gain is fewer checks, not cheaper
 ones.
+
+`backtest.quotes_per_second` and `backtest.bars_per_second` are bound by the number of calls in Python. A quote that
+leads to no order makes about 390 of them, a fifth of a microsecond each, and no layer stands out: the stages from the
+model's hook to the target take 24 % of the time, limits 21 % (more than half of it once a second after a quote, when
+highs, floors and exposures are looked at), the recording with its market and exchange 15 %, execution from pairing to
+Progress 14 %, the gateway's turn 11 %, stepping from event to event 10 %, and what all of them share 5 %. A bar of an
+hour makes about 640, because profit and loss is marked in the journal after each.
 """
 
 

@@ -16,8 +16,8 @@ from crowetrade_agents.gateway import batch, commands
 from crowetrade_agents.gateway.engine import handle
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.journal.memory import MemoryLog, MemoryWriter
-from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.venues import port
+from crowetrade_process.memory import give_back_memory
 
 OPEN_ORDERS = 500
 WARM_UP = 2_000

@@ -1,4 +1,5 @@
-"""One venue as all benchmarks of the order path have it: 50 strategies, 20 instruments, 8 RiskLimits of every limit."""
+"""One venue as all benchmarks of the order path have it: 50 strategies, 20 instruments, 8 RiskLimits with
+four limits each (benchmarks.risk has every limit)."""
 
 from __future__ import annotations
 
@@ -31,11 +32,12 @@ FAR_NS = 3600 * SECOND_NS
 
 
 def configuration_message() -> config_pb2.GatewayConfig:
-    """Four RiskLimits count each strategy alone and four count all together; each sets every limit and binds every
+    """Four RiskLimits count each strategy alone and four count all together; each sets four limits and binds every
     order."""
     message = config_pb2.GatewayConfig()
     for strategy in STRATEGIES:
-        message.strategies.add(strategy=strategy, state=config_pb2.TRADING_STATE_ACTIVE)
+        symbols = [item.symbol for item in INSTRUMENTS]
+        message.strategies.add(strategy=strategy, state=config_pb2.TRADING_STATE_ACTIVE, symbols=symbols)
     for number in range(8):
         total = number % 2 == 1
         count, seconds = RATES[number // 2]

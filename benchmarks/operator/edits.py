@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowetrade_api.names import MANAGED_BY_LABEL, NAME_LABEL, VENUES_ANNOTATION
+from crowetrade_api.names import INSTRUMENTS_ANNOTATION, MANAGED_BY_LABEL, NAME_LABEL
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import (
     CONFIG_MAPS,
@@ -58,7 +58,7 @@ EDITS: dict[ApiResource, dict[str, Object]] = {
     CONFIG_MAPS: {
         "another configuration": _change("/data/strategy.json", "{}"),
         "no configuration": _remove("/data/strategy.json"),
-        "other venues": _change(_at("/metadata/annotations", VENUES_ANNOTATION), "bench-000/other"),
+        "other venues": _change(_at("/metadata/annotations", INSTRUMENTS_ANNOTATION), "bench-000/other/EUR-USD"),
         **_METADATA,
     },
     NETWORK_POLICIES: {

@@ -71,11 +71,21 @@ class OperatorProcess:
 
     async def quiet(self) -> Counts:
         """Waits until it has nothing to do, and asks nothing of the API server, for a second."""
+        return await self._once(lambda before, now: not now.waiting and now.requests == before.requests)
+
+    async def rested(self) -> Counts:
+        """Waits until nothing is to be reconciled for a second, and nothing is asked of the API server but to write
+        statuses again for their time alone: in a large fleet some always are."""
+        return await self._once(
+            lambda before, now: not now.queued and now.requests - now.renewed == before.requests - before.renewed
+        )
+
+    async def _once(self, rests: Callable[[Counts, Counts], bool]) -> Counts:
         before, since = await self.counts(), time.monotonic()
         while True:
             await asyncio.sleep(0.2)
             counts = await self.counts()
-            if counts.waiting or not counts.reconciles or counts.requests != before.requests:
+            if not counts.reconciles or not rests(before, counts):
                 before, since = counts, time.monotonic()
             elif time.monotonic() - since > QUIET_SECONDS:
                 return counts
@@ -154,9 +164,14 @@ class Counts:
         return self._sum(_REQUESTS, lambda labels: wanted.items() <= labels.items())
 
     @property
+    def queued(self) -> float:
+        """Keys that wait for a worker."""
+        return self._sum("crowetrade_operator_queue_depth")
+
+    @property
     def waiting(self) -> float:
         """Keys in the queue, and statuses to be written."""
-        return self._sum("crowetrade_operator_queue_depth") + self._sum("crowetrade_operator_status_pending")
+        return self.queued + self._sum("crowetrade_operator_status_pending")
 
     def _sum(self, name: str, wanted: Callable[[Mapping[str, str]], bool] = lambda labels: True) -> float:
         return sum(value for labels, value in self._samples.get(name, ()) if wanted(labels))

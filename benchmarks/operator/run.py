@@ -379,7 +379,7 @@ class _Run:
         checkpoint comes later and is kept later still: that is no rest yet. Watches are counted, apart as well, for as
         long as each lasts, so that each is begun again once."""
         await self._say(MODE, b"same")
-        first, began = await operator.quiet(), time.monotonic()
+        first, began = await operator.rested(), time.monotonic()
         await asyncio.sleep(CHECKPOINT_SECONDS + KEEP_SECONDS)
         cpu, before = cpu_seconds(operator.pid), await operator.counts()
         await asyncio.sleep(IDLE_SECONDS)
@@ -395,24 +395,26 @@ class _Run:
         yield self._figure("idle.watches", "", [watches], seconds=WATCH_SECONDS)
 
     async def _restart(self, operator: OperatorProcess) -> AsyncGenerator[Figure, None]:
-        """A new process, then another one that takes over from one that is killed, then from one that ends."""
+        """A new process, then another one that takes over from one that is killed, then from one that ends. Statuses
+        that are written again for their time alone are no writes of the restart."""
         operator.process.stop()
         third = self.start("third")
 
         async def reconciled() -> bool:
             counts = await third.counts()
-            return counts.strategies_reconciled >= self.fleet.strategies and not counts.waiting
+            return counts.strategies_reconciled >= self.fleet.strategies and not counts.queued
 
         yield self._figure("restart.seconds", "s", [await until("all reconciled once", reconciled) - third.began])
-        counts = await third.quiet()
-        yield self._figure("restart.writes", "", [counts.writes], statuses=counts.status_writes)
+        counts = await third.rested()
+        writes, statuses = counts.writes - counts.renewed, counts.status_writes - counts.renewed
+        yield self._figure("restart.writes", "", [writes], statuses=statuses, renewed=counts.renewed)
         namespace, name, _ = self.fleet.strategy_places()[0]
         async with Watched(self.cluster, CONFIG_MAPS).following() as config_maps:
             fourth = await self._waiting("fourth")
             third.process.kill()
             took = await self._edit(config_maps, namespace, name, 1_001)
             yield self._figure("failover.kill_seconds", "s", [took])
-            await fourth.quiet()
+            await fourth.rested()
             await self._waiting("fifth")
             stopping = asyncio.get_running_loop().run_in_executor(None, fourth.process.stop)
             took = await self._edit(config_maps, namespace, name, 1_002)

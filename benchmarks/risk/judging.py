@@ -20,8 +20,8 @@ from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.approved import ApprovedOrder
 from crowetrade_agents.risk.facts import Proposal
-from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.venues import port
+from crowetrade_process.memory import give_back_memory
 
 TICK = Decimal("0.00001")
 PRICES = 97

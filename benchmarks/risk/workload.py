@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from benchmarks.gateway.workload import SECOND_NS, STRATEGIES, VENUE
+from benchmarks.gateway.workload import INSTRUMENTS, SECOND_NS, STRATEGIES, VENUE
 from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration
@@ -35,7 +35,7 @@ LIMITS: Mapping[str, Mapping[str, str]] = {
     "maxDataAgeSeconds": {"value": "600"},
     "duplicateWindowMillis": {"value": "1"},
     "repeatedExecution": OFTEN,
-    "maxOrderToTradeRatio": {"value": "1000"},
+    "maxOrderToTradeRatio": {"value": "10000"},
     "selfMatchPrevention": {"value": "true"},
     "restrictedInstruments": {"value": "NOT-USD"},
     "tradingHours": {"calendar": "XNYS"},
@@ -50,7 +50,11 @@ def configured(strategies: Iterable[str] = STRATEGIES, limits: Iterable[str] = L
     message = config_pb2.GatewayConfig()
     for strategy in strategies:
         message.strategies.add(
-            strategy=strategy, state=config_pb2.TRADING_STATE_ACTIVE, capital=str(10**12), capital_currency="USD"
+            strategy=strategy,
+            state=config_pb2.TRADING_STATE_ACTIVE,
+            capital=str(10**12),
+            capital_currency="USD",
+            symbols=[item.symbol for item in INSTRUMENTS],
         )
     for name, total in (("each", False), ("together", True)):
         message.rules.add(

@@ -72,7 +72,7 @@ def configuration(state: config_pb2.TradingState.ValueType) -> config_pb2.Gatewa
     """All strategies in one state, with limits that bind seldom."""
     message = config_pb2.GatewayConfig()
     for strategy in STRATEGIES:
-        message.strategies.add(strategy=strategy, state=state)
+        message.strategies.add(strategy=strategy, state=state, symbols=[symbol.name for symbol in SYMBOLS])
     limits = [
         config_pb2.Limit(name="maxOrderQuantity", values={"value": "7000"}),
         config_pb2.Limit(name="maxPositionQuantity", values={"value": "200000"}),

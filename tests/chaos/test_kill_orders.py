@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
@@ -93,27 +94,37 @@ async def test_a_gateway_that_was_frozen_while_a_kill_order_came_sends_nothing_w
 ) -> None:
     async with running(tmp_path, 11) as run:
         gateway = await trading(run)
-        bursting = asyncio.create_task(run.burst(60))
-        lines = Lines(run.venue.log)
-        before = len(run.strategies[0].written)
-        await until(lambda: len(run.strategies[0].written) > before + 10, "some orders to be written")
-        await gateway.frozen()
-        if way == "Bus":
-            await run.kill_order(ORDER)
-            killing = asyncio.create_task(run.acknowledged())
-        else:
+
+        async def kill() -> Awaitable[object]:
+            if way == "Bus":
+                await run.kill_order(ORDER)
+                return asyncio.create_task(run.acknowledged())
             run.killed = True
-            killing = asyncio.create_task(directly(gateway))  # type: ignore[arg-type]
-        # What it had sent is read by the venue; what strategies write now waits in the gateway's socket.
-        await asyncio.wait({bursting}, timeout=3)
-        assert not bursting.done() or len(run.strategies[0].written) >= before + 60
-        assert new_requests(lines)
+            return asyncio.create_task(directly(gateway))
 
-        gateway.send(signal.SIGCONT)
-        await killing
-        await bursting
-        await asyncio.gather(*(strategy.until_answered() for strategy in run.strategies))
+        await sends_nothing_when_it_thaws(run, gateway, kill)
 
-        assert new_requests(lines) == []
-        await run.settle()
-        assert not run.venue_record.open
+
+async def sends_nothing_when_it_thaws(
+    run: Rounds, gateway: Gateway, kill: Callable[[], Awaitable[Awaitable[object]]]
+) -> None:
+    """`kill` gives a kill order while the gateway is frozen; what it returns is over once the gateway obeys."""
+    bursting = asyncio.create_task(run.burst(60))
+    lines = Lines(run.venue.log)
+    before = len(run.strategies[0].written)
+    await until(lambda: len(run.strategies[0].written) > before + 10, "some orders to be written")
+    await gateway.frozen()
+    killing = await kill()
+    # What it had sent is read by the venue; what strategies write now waits in the gateway's socket.
+    await asyncio.wait({bursting}, timeout=3)
+    assert not bursting.done() or len(run.strategies[0].written) >= before + 60
+    assert new_requests(lines)
+
+    gateway.send(signal.SIGCONT)
+    await killing
+    await bursting
+    await asyncio.gather(*(strategy.until_answered() for strategy in run.strategies))
+
+    assert new_requests(lines) == []
+    await run.settle()
+    assert not run.venue_record.open

@@ -24,7 +24,7 @@ from tests.chaos.desk import NAMESPACE
 from tests.chaos.processes import LOOK_SECONDS, WAIT_SECONDS, Gateway, Lines, until
 from tests.chaos.records import VenueRecord
 from tests.chaos.rounds import running
-from tests.chaos.test_kill_orders import ORDER, new_requests, trading
+from tests.chaos.test_kill_orders import ORDER, new_requests, sends_nothing_when_it_thaws, trading
 
 __all__ = ["account", "api_server", "cluster", "wire"]
 
@@ -120,4 +120,23 @@ async def test_one_way_is_enough_while_nothing_comes_by_the_others(
         await run.settle()
         assert new_requests(lines) == []
         assert not run.venue_record.open
+        await bus.cut()
+
+
+async def test_a_frozen_gateway_whose_watch_alone_has_the_kill_order_sends_nothing_when_it_thaws(
+    engage: Callable[[], Awaitable[object]], wire: Wire, account: Path, tmp_path: Path
+) -> None:
+    """The watch runs in a thread of its own, so what it reads has further to go than what comes by the other ways."""
+    async with running(tmp_path, 13) as run:
+        bus = Wire(run.nats.port)
+        await bus.mend()
+        run.tell_gateways(environment(bus, wire, account))
+        gateway = await trading(run)
+
+        async def kill() -> Awaitable[object]:
+            run.killed = True
+            await engage()
+            return asyncio.create_task(listed(gateway))
+
+        await sends_nothing_when_it_thaws(run, gateway, kill)
         await bus.cut()

@@ -44,6 +44,8 @@ def test_the_plugin_answers_shows_and_reads_logs(namespace: Namespace, kubectl: 
     """`kubectl crowetrade`, which kubectl finds as a plugin, against real pods."""
     namespace.apply(manifests.risk_limit(), manifests.venue(), manifests.strategy("ema"))
     namespace.until_filled("ema")
+    # A fill may be told before the pod counts as ready.
+    namespace.until_trading("ema")
     name = namespace.name
 
     def plugin(*arguments: str) -> str:

@@ -62,6 +62,9 @@ PROBLEMS = {
         ),
     ),
 }
+FULL = manifests.strategy("full", agents={"resources": {"limits": {"ephemeral-storage": "8Mi"}}})
+"""It trades until its /tmp is filled."""
+_FILL = "open('/tmp/files', 'wb').write(bytes(32 << 20)); print('null')"
 
 
 def test_what_stops_pods_is_told_until_its_cause_is_gone(namespace: Namespace) -> None:
@@ -69,8 +72,13 @@ def test_what_stops_pods_is_told_until_its_cause_is_gone(namespace: Namespace) -
         "no-key", simulated={"data": [{"symbol": manifests.SYMBOL, "configMap": {"name": CONFIG_MAP, "key": KEY}}]}
     )
     sick = [manifests.strategy(name, agents=problem.agents) for name, problem in PROBLEMS.items()]
-    namespace.apply(manifests.risk_limit(), manifests.venue(), _config_map("ticks.csv"), keyless, *sick)
+    namespace.apply(manifests.risk_limit(), manifests.venue(), FULL, _config_map("ticks.csv"), keyless, *sick)
 
+    # The kubelet looks once a minute.
+    namespace.until_condition("strategy", "full", "AgentsAvailable")
+    pod = namespace.pod(of_strategy("full"))
+    evicted = pod_name(pod)
+    namespace.python(evicted, _FILL)
     for name, problem in PROBLEMS.items():
         _told(namespace, "strategy", name, "AgentsAvailable", problem.reason, *problem.says)
         assert namespace.status("strategy", name)["phase"] == "Degraded"
@@ -80,7 +88,17 @@ def test_what_stops_pods_is_told_until_its_cause_is_gone(namespace: Namespace) -
     namespace.apply(_config_map("ticks.csv", KEY))
     for name, problem in PROBLEMS.items():
         namespace.patch("strategy", name, {"spec": {"agents": problem.cure}})
-    namespace.until_trading(*PROBLEMS)
+    where, limits = pod["spec"]["nodeName"], "spec.agents.resources.limits"
+    _until_said(
+        namespace,
+        f"1 of 1 pods are ready. Pod {evicted} was evicted from node {where}: Usage of EmptyDir volume "
+        '"tmp" exceeds the limit "8Mi". If that is too little for its files in /tmp, '
+        f"set {limits}.ephemeral-storage to more: /tmp may take as much.",
+    )
+    # Told for ten minutes to whoever looks later, or until the pod that has ended is gone.
+    namespace.delete("pod", evicted)
+    _until_said(namespace, "1 of 1 pods are ready.")
+    namespace.until_trading("full", *PROBLEMS)
     namespace.until_condition("venueconnection", "no-key", "Ready")
 
 
@@ -111,6 +129,14 @@ def test_a_node_that_does_not_answer_is_told_until_it_does(cluster: Cluster, nam
 def _config_map(*keys: str) -> Object:
     data = dict.fromkeys(keys, QUOTES)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP}, "data": data}
+
+
+def _until_said(namespace: Namespace, message: str) -> None:
+    def probe() -> str | None:
+        found = condition(namespace.get("strategy", "full"), "AgentsAvailable")
+        return None if found is not None and found["message"] == message else f"it is {found}"
+
+    namespace.until(probe, f"AgentsAvailable of strategy full to say {message}")
 
 
 def _told(namespace: Namespace, kind: str, name: str, type_: str, reason: Reason, *says: str) -> None:

@@ -18,7 +18,7 @@ from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus
 from crowetrade_api.v1alpha1.strategy import StrategyStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator.cluster.times import rfc3339
-from crowetrade_operator.decide import killswitch, risklimit, venueconnection, venueconnection_status
+from crowetrade_operator.decide import killswitch_status, risklimit_status, venueconnection, venueconnection_status
 from crowetrade_operator.decide.health import GRACE_SECONDS, PATIENCE_SECONDS
 from crowetrade_operator.decide.observed import Moment
 from crowetrade_operator_tests.decide import test_killswitch, test_risklimit, test_strategy_status, test_venueconnection
@@ -109,16 +109,16 @@ def _limits() -> Iterator[tuple[str, Case]]:
     yield "in-force", Case(_of(manifest, of.status_of(of.scene())), "Healthy")
     yield "waiting", Case(_of(manifest, of.status_of(behind)), "Progressing")
     yield "gateway-down", Case(_of(manifest, of.status_of(of.scene(view=NEVER))), "Healthy")
-    first = risklimit.report(behind, RiskLimitStatus())
-    long = risklimit.report(replace(behind, now=later(PATIENCE_SECONDS)), first)
+    first = risklimit_status.report(behind, RiskLimitStatus())
+    long = risklimit_status.report(replace(behind, now=later(PATIENCE_SECONDS)), first)
     yield "never-confirmed", Case(_of(manifest, long), "Degraded")
 
 
 def _kills() -> Iterator[tuple[str, Case]]:
     of, engaged, armed = test_killswitch, kill_manifest(), kill_manifest(engaged=False)
     waits = of.observed(of.gateway(of.says()))
-    first = killswitch.report(waits, KillSwitchStatus())
-    long = killswitch.report(replace(waits, now=later(PATIENCE_SECONDS)), first)
+    first = killswitch_status.report(waits, KillSwitchStatus())
+    long = killswitch_status.report(replace(waits, now=later(PATIENCE_SECONDS)), first)
     halted = of.status_of(of.observed(of.gateway(of.says(of.acknowledged()))))
     yield "new", Case(_of(armed), "Progressing")
     yield "armed", Case(_of(armed, of.status_of(of.observed(of=of.REARMED))), "Healthy")

@@ -45,6 +45,9 @@ STALLED_EVERYWHERE = 'crowetrade_operator_watch_stalled{kind="Pod",namespace="",
 OLDEST = 'crowetrade_operator_queue_oldest_seconds{pod="a"}'
 LAGS = 'crowetrade_operator_loop_lag_seconds{pod="a"}'
 WATCHES = 'crowetrade_gateway_watches_kill_switches{namespace="desk",venue="sim",pod="a"}'
+KILL_LABELS = '{namespace="desk",kill_switch="all",pod="a"}'
+PENDING, ENGAGED = (f"crowetrade_operator_kill_switch_{name}{KILL_LABELS}" for name in ("pending", "engaged"))
+BREACHES = 'crowetrade_operator_limit_breaches{namespace="desk",risk_limit="fx",pod="a"}'
 WAITING = 'crowetrade_audit_records_waiting{pod="a"}'
 FX, RATES = (
     {
@@ -55,6 +58,7 @@ FX, RATES = (
 )
 LED_BY_NOBODY = f"namespace={SYSTEM_NAMESPACE},lease=crowetrade-operator-rates"
 NO_OPERATOR = "no operator works: nobody holds Lease crowetrade-operator-rates"
+NO_SNAPSHOT = 'crowetrade_gateway_snapshots_failed_total{pod="a"}'
 LOST = 'crowetrade_audit_records_lost_total{pod="a"}'
 
 
@@ -70,6 +74,14 @@ class Case:
 
 
 CASES: dict[str, Case] = {
+    "a gateway cannot write snapshots": Case(
+        "CroweTradeSnapshotsFail",
+        {NO_SNAPSHOT: "0x5 1 2 3 4x60"},
+        "10m",
+        "a gateway cannot keep its books for the next start",
+        "pod=a",
+    ),
+    "one snapshot was not written": Case("CroweTradeSnapshotsFail", {NO_SNAPSHOT: "0x5 1x60"}, "10m"),
     "a chain of the audit trail is broken": Case(
         "CroweTradeAuditTrailBroken",
         {'crowetrade_operator_audit_chains_broken{pod="a"}': "0 1"},
@@ -108,6 +120,27 @@ CASES: dict[str, Case] = {
     ),
     "a gateway watches KillSwitches again": Case("CroweTradeKillSwitchesNotWatched", {WATCHES: "0 1x10"}, "5m"),
     "a gateway has only begun to watch KillSwitches": Case("CroweTradeKillSwitchesNotWatched", {WATCHES: "0 0"}, "1m"),
+    "a KillSwitch is not acknowledged by all": Case(
+        "CroweTradeKillNotAcknowledged",
+        {PENDING: "0 3 2 2", ENGAGED: "0 1 1 1"},
+        "3m",
+        "2 gateways have not acknowledged KillSwitch desk/all",
+        "namespace=desk,kill_switch=all",
+    ),
+    "all have acknowledged a KillSwitch in time": Case(
+        "CroweTradeKillNotAcknowledged", {PENDING: "0 3 0 0", ENGAGED: "0 1 1 1"}, "3m"
+    ),
+    "gateways still hold a KillSwitch that is re-armed": Case(
+        "CroweTradeKillNotAcknowledged", {PENDING: "2x5", ENGAGED: "0x5"}, "4m"
+    ),
+    "a breach stays latched": Case(
+        "CroweTradeBreachLatched",
+        {BREACHES: "0 1x10"},
+        "7m",
+        "1 breaches of RiskLimit desk/fx wait for a person",
+        "namespace=desk,risk_limit=fx",
+    ),
+    "a breach is cleared at once": Case("CroweTradeBreachLatched", {BREACHES: "0 1 1 0x10"}, "7m"),
     "a certificate is about to end": Case(
         "CroweTradeIdentityNotRenewed", {ENABLED: "1x5", EXPIRY: "610-60x5"}, "3m", "a gets no new certificate", "pod=a"
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks.figures import Figure, Measure, NotMeasurable, figure
 from benchmarks.operator.edits import EDITS
-from benchmarks.operator.fleet import Fleet, Plan
+from benchmarks.operator.fleet import Fleet, Plan, plan_from
 from benchmarks.operator.measured import Counts
 from benchmarks.operator.run import _as_taken, measures
 from benchmarks.record import LATEST, record
@@ -137,6 +137,17 @@ def test_what_needs_an_api_server_builds_it_first(target: str) -> None:
 
     build, measure = done.stdout.index("tools.localcluster build"), done.stdout.index("-m benchmarks")
     assert build < measure
+
+
+def test_a_large_fleet_is_that_of_the_guide_to_scaling() -> None:
+    """What the benchmark is run with, as make sets it for it."""
+    command = ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "bench-operator-large"]
+    shown = "cluster-binaries: ; @:\nbench-operator: ; @env\n"
+    done = subprocess.run(command, cwd=servers.ROOT, input=shown, capture_output=True, text=True, check=True)
+    environment = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    plan = plan_from(environment)
+    assert plan.fleet == Fleet(10_000, 100, 50)
+    assert (plan.growth, plan.seconds) == ((1_000, 3_000, 10_000), 30.0)
 
 
 def test_a_figure_of_an_event_loop_is_there_before_the_next_one_is_measured() -> None:

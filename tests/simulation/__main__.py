@@ -23,7 +23,7 @@ class Failure(Exception):
 class Run(NamedTuple):
     """What came of a seed: how many commands the engine took in how many seconds of CPU; kinds of events that were
     journaled, reasons for which orders were refused, limits of which a breach was latched, and how often a gateway
-    began; and the text of a failure."""
+    began; how many executions were found that were lost within a session; and the text of a failure."""
 
     seed: int
     commands: int = 0
@@ -32,6 +32,7 @@ class Run(NamedTuple):
     refused: frozenset[str] = frozenset()
     breached: frozenset[str] = frozenset()
     sessions: int = 0
+    recalled: int = 0
     failure: str = ""
 
 
@@ -49,7 +50,7 @@ def run(seed: int, steps: int) -> Run:
     seconds, accounts = time.process_time() - began, world.accounts
     refused = frozenset(label for metric, label in world.counts if metric == "ORDERS_REFUSED")
     reached = frozenset(accounts.kinds), refused, frozenset(accounts.breached)
-    return Run(seed, world.commands, seconds, *reached, len(accounts.tokens))
+    return Run(seed, world.commands, seconds, *reached, len(accounts.tokens), world.counts["found", "Recalled"])
 
 
 def attempt(job: tuple[int, int]) -> Run:

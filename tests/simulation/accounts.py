@@ -23,6 +23,7 @@ from tests.simulation.market import Market
 
 ZERO = Decimal(0)
 SUSPENSE = ""
+DAY_NS = 86_400 * SECOND
 Exposures = dict[tuple[str, str], tuple[Decimal, Decimal, Decimal, int]]
 
 
@@ -372,6 +373,24 @@ class Accounts:
         expect(cleared, "I14", f"{body.breach} is cleared, which nobody asked for at RiskLimit {found.rule}")
         self.losses.cleared(body)
 
+    def _forget(self, body: journal_pb2.Forgotten, at_ns: int) -> None:
+        """I4, I13, I14: what is forgotten is counted by nothing any more."""
+        spec, exposures = self.spec, self.exposures()
+        for name in body.strategies:
+            bound = spec is None or name in spec.bindings or any(name in rule.strategies for rule in spec.rules)
+            counted = bound or any(name in members for members in self.members.values())
+            expect(not counted, "I4", f"{name} is forgotten, and is bound or counted")
+            expect(not any(owner == name for owner, _ in exposures), "I4", f"{name} is forgotten, and has something")
+            times = (at for (owner, _), all_of_it in self.messages.items() if owner == name for at in all_of_it)
+            expect(max(times, default=0) <= at_ns - DAY_NS, "I4", f"{name} is forgotten, and has just sent something")
+            named = any(name == item.subject or name in item.strategies for item in self.breaches.values())
+            expect(not named, "I14", f"{name} is forgotten, and a breach names it")
+            kept = any(name in item.kept for item in self.kills.values())
+            expect(not kept, "I13", f"{name} is forgotten, and stopped by a kill order")
+            self.sent_total["*"] = self.sent_total.get("*", 0) + self.sent_total.pop(name, 0)
+            self.last_reject.pop(name, None)
+        self.losses.forgotten(body, at_ns)
+
     # --- Parts of it ------------------------------------------------------------------------------------------------
 
     def _count(self, order: Account, at_ns: int) -> None:
@@ -472,7 +491,7 @@ class Accounts:
         if hardest == "Block" and "CloseOnly" in asked:
             hardest = "Cancel"
         if hardest in ("Block", "Cancel"):
-            return STOPPED[hardest] if bound in (TradingState.ACTIVE, TradingState.CLOSE_ONLY) else TradingState.HALTED
+            return STOPPED[hardest] if bound is TradingState.ACTIVE else TradingState.HALTED
         if hardest == "Flatten" and not spec.unreadable and not spec.halted_reason and owner in spec.bindings:
             return TradingState.FLATTEN
         return TradingState.CLOSE_ONLY if hardest and bound is TradingState.ACTIVE else bound
@@ -486,7 +505,8 @@ class Accounts:
             expect(state is TradingState.FLATTEN, "I5", f"{what}: closes in state {state}")
         else:
             expect(state in (TradingState.ACTIVE, TradingState.CLOSE_ONLY), "I5", f"{what}: sent in state {state}")
-        if order.closing or state is TradingState.CLOSE_ONLY:
+        left = self.spec is None or order.symbol not in self.spec.tradable.get(order.owner, ())
+        if order.closing or left or state is TradingState.CLOSE_ONLY:
             held = self.positions.get((order.owner, order.symbol), ZERO) * order.sign
             working = self.working({order.owner}, order) - counted
             expect(held < 0 and working + leaves <= -held, "I5", f"{what}: does not reduce {held}, {working} working")
@@ -592,4 +612,5 @@ FOLDS: dict[str, Callable[[Accounts, Any, int], None]] = {
     "kill_changed": Accounts._kill,
     "breach_changed": Accounts._breach,
     "loss_marked": lambda accounts, body, at_ns: accounts.losses.marked(body, at_ns),
+    "forgotten": Accounts._forget,
 }

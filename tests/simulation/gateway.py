@@ -74,8 +74,8 @@ class GatewayProcess:
         # The engine's time: a clock that went back stands still.
         self.engine_ns = 0
         self._busy = False
-        # While a batch is being stored: what has not left of it, what will not leave, its cancels that have not left,
-        # and what kill orders add to it.
+        # Of what is decided and not carried out: orders that have not left, those that will not leave, cancels that
+        # have not left, and what kill orders have asked for.
         self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
         self._cancels: dict[str, ApprovedCancel] = {}
@@ -139,25 +139,23 @@ class GatewayProcess:
         self._wake()
 
     def put_kill(self, command: KillCommand) -> None:
-        """A kill order goes before whatever waits, and stops what is stored and has not left yet."""
+        """A kill order is obeyed at once, before whatever waits, and stops what is stored and has not left yet."""
         if not self.alive or not self.ready:
             return
         self.world.trace(self.name, command)
-        if not self._busy:
-            self.inbox.appendleft((command, None))
-            self._wake()
-            return
         extra, stopped = batch.take_kill(self.state, command, self.wall(), self._leaving)
         self._not_sent |= stopped
         self._leaving = {name: item for name, item in self._leaving.items() if name not in stopped}
-        self._leaving |= batch.leaving_of(extra)
+        self._leaving |= extra.leaving
         for effect in extra.urgent:
             self._send_cancel(effect.cancel)
-        self._cancels |= batch.cancels_of(extra)
+        self._cancels |= extra.cancels
         for cancel in batch.hurried(self.state, self._cancels.values(), self._leaving.keys() | self._not_sent):
             del self._cancels[cancel.cl_ord_id]
             self._send_cancel(cancel)
         self._beside.append(extra)
+        if not self._busy and not self.inbox:
+            self.put(commands.Timer())
 
     def put_event(self, event: port.VenueEvent, root: str | None = None) -> None:
         """Something that the venue says."""
@@ -253,8 +251,13 @@ class GatewayProcess:
         world.commands += len(taken)
         now = self.wall()
         before: list[int] = []
-        todo = batch.take(self.state, self._each(taken, before), now)
-        self._leaving, self._not_sent, self._cancels = batch.leaving_of(todo), set(), batch.cancels_of(todo)
+        decided, self._beside = self._beside, deque()
+        events = [event for extra in decided for event in extra.events]
+        todo = batch.take(self.state, self._each(taken, before, len(events)), now, self._leaving)
+        self._leaving |= todo.leaving
+        self._cancels |= todo.cancels
+        todo.events[:0] = events
+        todo.after[:0] = [effect for extra in decided for effect in extra.after]
         world.batch_taken(self, list(zip((command for command, _ in taken), before, strict=True)), todo)
         places = len(todo.urgent) + bool(todo.events) * 2 + len(todo.after) + 1
         self._last_step = self.random.randrange(places) if dies else places + 1
@@ -278,9 +281,12 @@ class GatewayProcess:
         else:
             self._carry_out(todo, taken)
 
-    def _each(self, taken: list[tuple[commands.Command, str | None]], before: list[int]) -> Iterator[commands.Command]:
-        """The commands; `before` is to hold how many events the batch had recorded before each of them."""
-        start = self.state.live.sequence
+    def _each(
+        self, taken: list[tuple[commands.Command, str | None]], before: list[int], decided: int
+    ) -> Iterator[commands.Command]:
+        """The commands; `before` is to hold how many events the batch has before each of them, of which so many were
+        decided before all."""
+        start = self.state.live.sequence - decided
         for command, _ in taken:
             before.append(self.state.live.sequence - start)
             self.world.trace(self.name, command)
@@ -313,6 +319,7 @@ class GatewayProcess:
             for effect in extra.after:
                 self._step()
                 self._effect(effect)
+        self._leaving, self._not_sent, self._cancels = {}, set(), {}
         quiet = not beside and not todo.events and all(_is_market(command) for command, _ in taken)
         self.leaving = self.leaving or any(isinstance(command, commands.Leave) for command, _ in taken)
         self._forget(taken)
@@ -345,6 +352,8 @@ class GatewayProcess:
                 self._send_cancel(effect.cancel)
         elif isinstance(effect, effects.SendQuery):
             venue.send(self, Query(effect.cl_ord_id, effect.order_id, effect.instrument))
+        elif isinstance(effect, effects.SendRecall):
+            venue.recall(self, effect.since_ns)
         elif isinstance(effect, effects.Count):
             world.counts[effect.metric, "".join(effect.labels[-1:])] += effect.amount
         elif isinstance(effect, effects.AcceptLogon):

@@ -42,13 +42,16 @@ from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated.ledger import VenueOrder
 from tests.simulation.accounts import Account
 from tests.simulation.broken import Broken, expect
-from tests.simulation.venue import SNAPSHOT
+from tests.simulation.limits import SECOND
+from tests.simulation.venue import RECALL_NS, SNAPSHOT
 
 if TYPE_CHECKING:
     from tests.simulation.gateway import GatewayProcess
     from tests.simulation.world import World
 
 ZERO = Decimal(0)
+ASKED_WITHIN_NS = 2 * RECALL_NS + 3 * SECOND
+"""A session that is not up when the gateway would ask makes it ask later."""
 
 
 def books_equal_venue(world: World, process: GatewayProcess) -> None:
@@ -58,7 +61,7 @@ def books_equal_venue(world: World, process: GatewayProcess) -> None:
         return
     if process.state.live.session is not port.SessionState.LOGGED_ON:
         return
-    excused = venue.lost_for_good
+    excused = venue.lost_orders
     settled: set[str] = set()
     for order in process.state.books.open.values():
         root = venue.root(order.cl_ord_id)
@@ -71,6 +74,20 @@ def books_equal_venue(world: World, process: GatewayProcess) -> None:
             root = venue.root(at_venue.terms.cl_ord_id)
             if root not in settled and root not in excused and not venue.on_the_way[root]:
                 raise Broken("I1", f"{at_venue.terms.cl_ord_id} is open at the venue and not in the books")
+
+
+def nothing_stays_lost(world: World, process: GatewayProcess) -> None:
+    """I3 within a session: the venue is asked for what was lost while, or before, an order was open."""
+    venue = world.venue
+    if venue.session is not process or process.state.live.session is not port.SessionState.LOGGED_ON:
+        return
+    asks = bool(process.state.books.open)
+    for exec_id, lost in venue.lost_executions.items():
+        if asks and lost.owed_ns is None:
+            lost.owed_ns = world.now
+        late = lost.owed_ns is not None and world.now > lost.owed_ns + ASKED_WITHIN_NS
+        late = late and not lost.asked_for
+        expect(not late, "I3", f"the report of execution {exec_id} was lost, and nobody asks for it")
 
 
 def _is_asked_for(order: Order) -> bool:
@@ -243,8 +260,6 @@ def everything_open_is_cancelled(world: World, process: GatewayProcess, cancels:
 def nothing_stays_unknown(world: World, process: GatewayProcess) -> None:
     """I9."""
     for order in process.state.books.open.values():
-        if world.venue.root(order.cl_ord_id) in world.venue.lost_for_good:
-            continue
         text = f"{order.cl_ord_id} is still {order.status.value} {order.reason} of {process.state.books.halts.keys()}"
         expect(not _is_asked_for(order), "I9", text)
         state = world.accounts.state(order.terms.strategy)
@@ -253,16 +268,15 @@ def nothing_stays_unknown(world: World, process: GatewayProcess) -> None:
 
 
 def nothing_is_lost(world: World) -> None:
-    """I3 at the end of a run: what the venue executed and took back is booked, or was lost where nobody can know it and
-    then the gateway halts as soon as it can see that."""
+    """I3 at the end of a run: what the venue executed and took back is booked."""
     ledger, booked = world.venue.exchange.ledger, world.accounts.booked
-    missing = set(ledger.executions) - set(booked) - world.venue.lost_executions
+    missing = set(ledger.executions) - set(booked)
     expect(not missing, "I3", f"executions {sorted(missing)} are not booked")
     uncharged = {item.charge_id for item in ledger.charges} - set(world.accounts.charged) - world.venue.lost_charges
     # Orders are quiet at the end, but what is held is charged to the last moment.
     uncharged -= world.venue.charges_on_the_way()
     expect(not uncharged, "I3", f"charges {sorted(uncharged)} are not booked")
-    unbusted = (set(ledger.busts) & set(booked)) - world.accounts.busted - world.venue.lost_busts
+    unbusted = (set(ledger.busts) & set(booked)) - world.accounts.busted
     expect(not unbusted, "I3", f"executions {sorted(unbusted)} were taken back and are still booked")
 
 

@@ -183,7 +183,7 @@ class Kills:
         expect(acknowledged.keys() == engaged, "I11", f"{engaged} are engaged, {sorted(acknowledged)} acknowledged")
         for name, item in acknowledged.items():
             expect(item.blocked_unix_ns, "I11", f"{name} does not block: {item.problem}")
-            done = item.halted_unix_ns or item.positions_count or self.world.venue.lost_for_good
+            done = item.halted_unix_ns or item.positions_count
             expect(done, "I12", f"{name} is not halted: {item.problem}")
 
     # --- What must hold ----------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ class Kills:
         accounts, venue = self.world.accounts, self.world.venue
         for order in venue.exchange.ledger.open_orders():
             account = accounts.orders.get(order.terms.cl_ord_id)
-            if account is None or account.closing or venue.root(order.terms.cl_ord_id) in venue.lost_for_good:
+            if account is None or account.closing or venue.root(order.terms.cl_ord_id) in venue.lost_orders:
                 continue
             for known in self.halted:
                 stops = known.spec.stops(account.owner)

@@ -128,6 +128,8 @@ class ConfigSpec:
     # RiskLimit and breach.
     cleared_breaches: frozenset[tuple[str, str]] = field(default=frozenset())
     capital: Decimal = Decimal(0)
+    # Strategy -> symbols in which it may open positions.
+    tradable: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def state(self, strategy: str) -> TradingState:
         """What the strategy may do as far as the operator is concerned."""
@@ -152,6 +154,7 @@ def compiled(spec: ConfigSpec, on_record: OnRecord) -> Configuration:
         on_record=on_record,
         cleared_halts=spec.cleared_halts,
         cleared_breaches=dict.fromkeys(spec.cleared_breaches, "looked into"),
+        tradable=spec.tradable,
         strategy_labels={name: {"desk": desk_of(name)} for name in spec.bindings},
         capital={name: Money(spec.capital, "USD") for name in spec.bindings if spec.capital},
         source=_source(spec),
@@ -160,7 +163,6 @@ def compiled(spec: ConfigSpec, on_record: OnRecord) -> Configuration:
 
 _STATES = {
     TradingState.ACTIVE: config_pb2.TRADING_STATE_ACTIVE,
-    TradingState.CLOSE_ONLY: config_pb2.TRADING_STATE_CLOSE_ONLY,
     TradingState.HALTED: config_pb2.TRADING_STATE_SUSPENDED,
     TradingState.FLATTEN: config_pb2.TRADING_STATE_FLATTEN,
 }
@@ -173,6 +175,7 @@ def _source(spec: ConfigSpec) -> config_pb2.GatewayConfig:
             strategy=name,
             state=_STATES[state],
             labels={"desk": desk_of(name)},
+            symbols=sorted(spec.tradable.get(name, ())),
             capital=format(spec.capital, "f") if spec.capital else "",
             capital_currency="USD" if spec.capital else "",
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,8 @@ class Watch:
     # Values of the last minute that the gateway must have seen; and the last ones at all, by the last usable quotes.
     sure: deque[tuple[int, Decimal]] = field(default_factory=deque)
     recent: deque[Decimal] = field(default_factory=lambda: deque(maxlen=16))
+    # Of the last minute, what gateways must have seen that are gone: orders are judged by it, and no breach is latched.
+    before: deque[tuple[int, Decimal]] = field(default_factory=deque)
     # Since when a limit is exceeded.
     over: dict[str, int] = field(default_factory=dict)
     # Whether somebody has sent something since the last check.
@@ -114,11 +117,12 @@ class Losses:
                 watch.sent = True
 
     def started(self) -> None:
-        """Another process serves: it has seen no minute."""
+        """Another process serves: what those before it have seen of the last minute stops orders all the same."""
         self._seen_ns = 0
         self._known.clear()
         self._worth.clear()
         for watch in self.watches.values():
+            watch.before = deque([*watch.before, *watch.sure], maxlen=1000)
             watch.sure.clear()
             watch.over.clear()
 
@@ -138,7 +142,7 @@ class Losses:
                 if old is not None:
                     watch.messages, watch.executions = old.messages, old.executions
                     if (old.owners, old.rule.symbols) == (owners, rule.symbols):
-                        watch.sure = old.sure
+                        watch.sure, watch.before = old.sure, old.before
                 elif mark is not None:
                     # Whoever comes brings nothing.
                     counted = members[rule.name] | {""} if rule.total and rule.name in members else owners
@@ -158,6 +162,7 @@ class Losses:
             watch.messages = watch.executions = 0
         elif body.limit == MINUTE:
             watch.sure.clear()
+            watch.before.clear()
 
     def marked(self, body: journal_pb2.LossMarked, at_ns: int) -> None:
         """I14: a day begins when the rule's calendar says so, with what was made and sent until then."""
@@ -190,6 +195,21 @@ class Losses:
         expect(known or watch.recent or (start is not None and made), "I14", text)
         expect(start is None or any(abs(start - one) <= EXACT for one in made), "I14", text)
 
+    def forgotten(self, body: journal_pb2.Forgotten, at_ns: int) -> None:
+        """I14: what is forgotten is measured by nothing, and its day is over. Whoever comes back has nothing."""
+        names, marks = {*body.strategies}, {(mark.rule.removeprefix("uid-"), mark.subject) for mark in body.marks}
+        gone = [key for key in self.marks if key in marks or key[1] in names]
+        yesterday = datetime.fromtimestamp(at_ns // SECOND, UTC).date() - timedelta(days=1)
+        for key in gone:
+            mark = self.marks.pop(key)
+            over = key not in self.watches and bool(mark.day) and date.fromisoformat(mark.day) < yesterday
+            expect(over, "I14", f"{key} is forgotten, and is measured from {mark.day}")
+        for owner, symbol in [key for key in self.cash if key[0] in names]:
+            del self.cash[owner, symbol]
+        for name in names:
+            self.messages.pop(name, None)
+            self.executions.pop(name, None)
+
     # --- What is judged ---------------------------------------------------------------------------------------------
 
     def order(self, rule: RuleSpec, asked: Asked, judge: Judge) -> None:
@@ -209,6 +229,9 @@ class Losses:
             expect(lost is not None and allowed is not None, "I4", f"{what}: {limit} cannot be told")
             assert lost is not None
             assert allowed is not None
+            if limit == MINUTE and (value := self.value(watch)) is not None:
+                highs = (one for then, one in watch.before if then > asked.at_ns - 60 * SECOND)
+                lost = max([lost, *(high - value for high in highs)])
             text = f"{what}: {lost} lost of {allowed}, {limit}"
             expect(lost <= allowed + EXACT or self._is_latched(watch, limit), "I4", text)
         if rule.order_to_trade is not None:

@@ -52,15 +52,15 @@ MUTANTS = (
         "a fill after the end is dropped",
         "G20",
         "gateway/venue_events.py",
-        "    _took_place(turn, order, event.cl_ord_id, event.at_ns)\n    foreign =",
-        "    if order is not None and not order.is_open:\n        return\n    foreign =",
+        "    _took_place(turn, order, event.cl_ord_id, event.at_ns)\n    owner =",
+        "    if order is not None and not order.is_open:\n        return\n    owner =",
     ),
     Mutant(
         "an execution of no known order is dropped",
         "G20",
         "gateway/venue_events.py",
-        "    foreign = order is None or not _fits(order, event)\n",
-        "    foreign = order is None or not _fits(order, event)\n    if foreign:\n        return\n",
+        "    forgets = owner is None or owner.forgets_executions\n",
+        "    if owner is None:\n        return\n    forgets = owner.forgets_executions\n",
     ),
     Mutant(
         "executions of the snapshot are thrown away",
@@ -68,6 +68,13 @@ MUTANTS = (
         "gateway/recovery.py",
         "    for execution in snapshot.executions:\n",
         "    for execution in ():\n",
+    ),
+    Mutant(
+        "the venue is not asked for executions within a session",
+        "lost executions",
+        "gateway/recovery.py",
+        "        turn.add(SendRecall(turn.books.resume_ns))\n",
+        "        pass\n",
     ),
     Mutant(
         "refused requests do not count",
@@ -379,6 +386,20 @@ MUTANTS = (
         "object.__setattr__(LIMIT, 'compile', lambda value, counted: lambda case: None)\n",
     ),
     Mutant(
+        "a start forgets what was lost in the last minute",
+        "limits",
+        "gateway/breaches.py",
+        "            watch.unseen_until_ns = live.started_ns + MINUTE_NS\n",
+        "            watch.unseen_until_ns = 0\n",
+    ),
+    Mutant(
+        "an order takes an execution that it has forgotten for a new one",
+        "executions",
+        "gateway/order.py",
+        "        return len(self.executions) >= EXECUTIONS_KEPT\n",
+        "        return False\n",
+    ),
+    Mutant(
         "no breach is found of the limit: loss per minute",
         "limits",
         "risk/limits/max_loss_per_minute.py",
@@ -397,6 +418,13 @@ MUTANTS = (
         "market data",
         "risk/preconditions/market_data.py",
         "    if silent_ns <= MAX_FEED_SILENCE_NS:\n",
+        "    if True:\n",
+    ),
+    Mutant(
+        "what a strategy has left grows",
+        "moves",
+        "risk/preconditions/tradable.py",
+        "    if terms.instrument.symbol in facts.tradable.get(terms.strategy, ()) or reduces(proposal, facts):\n",
         "    if True:\n",
     ),
     Mutant(

@@ -14,7 +14,7 @@ from crowetrade_agents.journal.chain import Chain
 from tests.simulation.world import VENUE, Wanted, World
 
 NAME = ("trading", VENUE)
-SEEDS = range(20_000, 20_020)
+SEEDS = range(20_000, 20_024)
 NEED_PRICES = {
     "maxOrderNotional",
     "maxGrossNotional",

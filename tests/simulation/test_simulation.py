@@ -20,7 +20,7 @@ from tests.simulation.limits import ConfigSpec, KillSpec, RuleSpec
 from tests.simulation.market import Seen
 from tests.simulation.world import Wanted, World
 
-FIRST = 20_000
+FIRST = 20_500
 SEEDS = 200
 STEPS = 1200
 
@@ -53,7 +53,8 @@ def test_a_seed_repeats_itself() -> None:
 
 def test_the_runs_reach_what_they_are_for(runs: list[Run]) -> None:
     """Every kind of event stands in some journal, every limit that judges single orders has refused one, every one that
-    is breached was, and gateways died, were overtaken and came back."""
+    is breached was, gateways died, were overtaken and came back, and
+    found executions that were lost."""
     nothing = frozenset[str]()
     journaled = {field.name for field in journal_pb2.JournalEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
     assert nothing.union(*(one.kinds for one in runs)) == journaled
@@ -63,6 +64,7 @@ def test_the_runs_reach_what_they_are_for(runs: list[Run]) -> None:
     breach = {name for name, limit in KNOWN.items() if limit.breach is not None or limit.breaches}
     assert nothing.union(*(one.breached for one in runs)) == breach
     assert sum(one.sessions for one in runs) > 2 * SEEDS
+    assert sum(one.recalled for one in runs) > 10
 
 
 def test_a_broken_gateway_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +124,10 @@ def test_what_a_lost_record_refused_is_forgotten_with_it() -> None:
 
 def _accounts_with_a_replacement() -> Accounts:
     """An order for 2 units that is to become one for 3. Nothing is judged: no limit binds."""
-    accounts = Accounts({"": ConfigSpec("", {"a": TradingState.ACTIVE}, (RuleSpec("limit", frozenset({"a"})),))})
+    names = frozenset({"a"})
+    tradable = {"a": frozenset({"EUR-USD"})}
+    spec = ConfigSpec("", {"a": TradingState.ACTIVE}, (RuleSpec("limit", names),), tradable=tradable)
+    accounts = Accounts({"": spec})
     accounts.market.quotes["EUR-USD"] = Seen(0, 0, "EUR-USD", Decimal(1), Decimal(1))
     order = journal_pb2.OrderSubmitted(
         cl_ord_id="a-r-1", strategy="a", symbol="EUR-USD", side=market_data_pb2.SIDE_BUY, order_quantity="2", price="1"

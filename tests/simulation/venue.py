@@ -2,14 +2,14 @@
 
 Requests and answers keep their order within a session. An answer may be lost, repeated or late; a session may break
 with all that is on its way back, while what is on its way to the venue arrives or does not, but never after the next
-logon. What the venue says by itself (executions, expiries) is lost rarely: then nobody can know, and `lost_for_good`
-names it.
+logon. What the venue says by itself may be lost, too: executions and busts until the gateway asks for them, ends and
+charges until the next logon.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING
@@ -33,7 +33,9 @@ MILLI = SECOND // 1000
 DAY_NS = 30 * SECOND
 CHARGE_NS = 7 * SECOND
 SNAPSHOT = "snapshot"
-"""Under which a snapshot counts as on its way."""
+"""Under which a snapshot, or an answer to a recall, counts as on its way."""
+RECALL_NS = 2 * SECOND
+"""As Settings.recall_after_ns: so often that sessions of a run last for longer."""
 Answer = port.OrderEvent
 
 
@@ -78,10 +80,10 @@ class Venue:
         # Messages on their way in either direction, by the ClOrdID under which their order first left.
         self.on_the_way: Counter[str] = Counter()
         self.roots: dict[str, str] = {}
-        # Orders of which the venue said something by itself that was lost, and such executions and busts.
-        self.lost_for_good: set[str] = set()
-        self.lost_executions: set[str] = set()
-        self.lost_busts: set[str] = set()
+        # What the venue said by itself and was lost: orders that ended, executions and busts by the execution's id.
+        self._lost_ends: set[str] = set()
+        self.lost_executions: dict[str, Lost] = {}
+        self._lost_busts: dict[str, Lost] = {}
         self.lost_charges: set[str] = set()
         # Execution ids that left the exchange, with those of them that are still on their way to the session.
         self.emitted: set[str] = set()
@@ -107,6 +109,40 @@ class Venue:
             return
         for _ in range(2 if faults and chance() < 0.005 else 1):
             self._launch(request)
+
+    def recall(self, process: GatewayProcess, since_ns: int) -> None:
+        """A process asks for executions; the answer is lost with the session alone."""
+        if process is not self.session:
+            return
+        for exec_id, lost in self.lost_executions.items():
+            lost.asked_for = lost.asked_for or self.exchange.ledger.executions[exec_id].at_ns >= since_ns
+        self._to_venue_ns = max(self.world.now + self.world.latency(), self._to_venue_ns)
+        self.world.at(self._to_venue_ns, self._recall_arrives, process, since_ns, self.epoch)
+
+    def _recall_arrives(self, process: GatewayProcess, since_ns: int, epoch: int) -> None:
+        if epoch != self.epoch:
+            return
+        ledger = self.exchange.ledger
+        answer = port.Recalled(
+            tuple(item for item in ledger.executions.values() if item.at_ns >= since_ns),
+            tuple(item for item in ledger.busts.values() if item.at_ns >= since_ns),
+        )
+        self._to_gateway_ns = max(self.world.now + self.world.latency(), self._to_gateway_ns)
+        self.on_the_way[SNAPSHOT] += 1
+        self.world.at(self._to_gateway_ns, self._recalled, process, answer, self.epoch)
+
+    def _recalled(self, process: GatewayProcess, answer: port.Recalled, epoch: int) -> None:
+        if epoch == self.epoch:
+            self._told(answer)
+            process.put_event(answer, SNAPSHOT)
+        else:
+            self.on_the_way[SNAPSHOT] -= 1
+
+    def _told(self, answer: port.Recalled | port.VenueSnapshot) -> None:
+        found = [self.lost_executions.pop(item.exec_id, None) for item in answer.executions]
+        self.world.counts["found", type(answer).__name__] += sum(item is not None for item in found)
+        for bust in answer.busts:
+            self._lost_busts.pop(bust.exec_ref_id, None)
 
     def _launch(self, request: Request) -> None:
         self._to_venue_ns = max(self.world.now + self.world.latency(), self._to_venue_ns)
@@ -177,11 +213,13 @@ class Venue:
         delay, copies = self.world.latency(), 1
         if self.world.faults:
             chance = self.random.random()
-            unasked = not asked or isinstance(event, port.Executed | port.Busted | port.Charged)
-            if chance < (0.0005 if unasked else 0.01):
+            # There are few of them.
+            recalled = isinstance(event, port.Executed | port.Busted)
+            unasked = not asked or recalled or isinstance(event, port.Charged)
+            if chance < (0.05 if recalled else 0.0005 if unasked else 0.01):
                 self.world.trace("lost on the way back", event)
                 if unasked:
-                    self._lost_for_good(event)
+                    self._lost_until_asked_for(event)
                 return
             if chance > 0.99:
                 copies = 2
@@ -214,15 +252,22 @@ class Venue:
     def _lost(self, event: Answer) -> None:
         """Nobody is logged on: the next snapshot tells it."""
 
-    def _lost_for_good(self, event: Answer) -> None:
+    def _lost_until_asked_for(self, event: Answer) -> None:
+        root = self.root(_cl_ord_id(event))
         if isinstance(event, port.Charged):
             self.lost_charges.add(event.charge_id)
-            return
-        self.lost_for_good.add(self.root(_cl_ord_id(event)))
-        if isinstance(event, port.Executed):
-            self.lost_executions.add(event.exec_id)
+        elif isinstance(event, port.Executed):
+            self.lost_executions[event.exec_id] = Lost(root)
         elif isinstance(event, port.Busted):
-            self.lost_busts.add(event.exec_ref_id)
+            self._lost_busts[event.exec_ref_id] = Lost(root)
+        else:
+            self._lost_ends.add(root)
+
+    @property
+    def lost_orders(self) -> set[str]:
+        """The orders of what was lost and has not been asked for since."""
+        lost = (*self.lost_executions.values(), *self._lost_busts.values())
+        return self._lost_ends.union(item.root for item in lost)
 
     # --- Sessions ---------------------------------------------------------------------------------------------------
 
@@ -245,12 +290,9 @@ class Venue:
             state=f"place-{self.epoch // 4}",
             charges=tuple(item for item in ledger.charges if item.at_ns >= resume.since_ns),
         )
-        told = {item.exec_id for item in snapshot.executions}
-        self.lost_executions -= told
-        self.lost_busts -= {item.exec_ref_id for item in snapshot.busts}
+        self._told(snapshot)
         self.lost_charges -= {item.charge_id for item in snapshot.charges}
-        orders = {item.cl_ord_id for key, item in ledger.executions.items() if key in self.lost_executions}
-        self.lost_for_good = {self.root(cl_ord_id) for cl_ord_id in orders}
+        self._lost_ends.clear()
         self._to_gateway_ns = max(self.world.now + self.world.latency(), self._to_gateway_ns)
         self._feed_ns = self._to_gateway_ns
         self.on_the_way[SNAPSHOT] += 1
@@ -292,7 +334,7 @@ class Venue:
         """The feed says something that cannot be: bid and offer are crossed."""
         book = self.books[instrument.id.symbol]
         self.sequence += 1
-        crossed = replace(book, bid_price=book.ask_price, ask_price=book.bid_price)
+        crossed = book._replace(bid_price=book.ask_price, ask_price=book.bid_price)
         self._feed(port.QuoteChanged(self.sequence, crossed))
 
     def alive(self) -> None:
@@ -337,6 +379,16 @@ class Venue:
         """The exchange's positions are the sum of its executions, or nothing can be compared with it."""
         told = {item.symbol: value for item, value in self.exchange.ledger.positions.items() if value}
         expect(told == {key: value for key, value in self.net().items() if value}, "venue", "ledger and positions")
+
+
+@dataclass(slots=True)
+class Lost:
+    """A report that was lost, by the ClOrdID under which its order first left; and since when the gateway has had a
+    reason to ask for it, and whether it has."""
+
+    root: str
+    owed_ns: int | None = None
+    asked_for: bool = False
 
 
 class _Flight:

@@ -20,7 +20,8 @@ from crowetrade_agents.domain.instrument import Instrument, InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import OrderTerms
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import batch, commands
+from crowetrade_agents.gateway import batch, commands, forgetting
+from crowetrade_agents.gateway import order as orders
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.journal.memory import MemoryLog
 from crowetrade_agents.venues import port
@@ -35,7 +36,7 @@ from tests.simulation.kills import Kills
 from tests.simulation.limits import HARDNESS, SECOND, ConfigSpec, KillSpec, RuleSpec, compiled
 from tests.simulation.market import Seen
 from tests.simulation.traders import Trader
-from tests.simulation.venue import Venue
+from tests.simulation.venue import RECALL_NS, Venue
 
 START = 1_700_000_000 * SECOND
 VENUE = "sim-fx"
@@ -45,6 +46,9 @@ TRACE = 60
 CALM_NS = 45 * SECOND
 MOST_AHEAD_NS = 7 * DAY * SECOND
 """hours.py knows no later day."""
+EXECUTIONS_KEPT = (orders.EXECUTIONS_KEPT, 2)
+MARKS_KEPT_DAYS = (forgetting.MARKS_KEPT_DAYS, 1)
+"""By the seed, even or odd: little enough that a run goes beyond it."""
 STATUS_EVERY = 40
 """Batches between two looks at what is published."""
 CALM_RECORDS = 500
@@ -69,6 +73,8 @@ class World:
     def __init__(self, seed: int, wanted: Wanted = Wanted()) -> None:
         self.seed, self.wanted = seed, wanted
         random = self.random = Random(f"{seed}/world")
+        orders.EXECUTIONS_KEPT = EXECUTIONS_KEPT[seed % 2]
+        forgetting.MARKS_KEPT_DAYS = MARKS_KEPT_DAYS[seed % 2]
         self.now = START
         self.skew = 0
         if not wanted.apart and random.random() < 0.5:
@@ -148,6 +154,7 @@ class World:
             "orders_per_second": often,
             "order_burst": often * 2,
             "cancels_per_second": often * 2,
+            "recall_after_ns": RECALL_NS,
             "cancel_after_ns": random.randrange(1, 5) * SECOND,
             "answer_after_ns": random.randrange(2, 8) * SECOND,
         }
@@ -312,6 +319,7 @@ class World:
             self._reported = OnRecord(process.token, process.head.sequence, process.name)
         invariants.accounts_equal_books(self, process)
         invariants.books_equal_venue(self, process)
+        invariants.nothing_stays_lost(self, process)
         if process.state.books.kills or self.accounts.kills:
             self.kills.look(process)
         invariants.breaches_stay(self, process)
@@ -357,7 +365,6 @@ class World:
         random = self.random
         states = [TradingState.ACTIVE] * (2 if calm else 12) + [
             TradingState.HALTED,
-            TradingState.CLOSE_ONLY,
             TradingState.FLATTEN,
         ] * (2 if calm else 1)
         if self.wanted.apart:
@@ -378,9 +385,16 @@ class World:
             cleared_halts=frozenset(self.accounts.halts if clears else ()),
             cleared_breaches=self._cleared_breaches(by_right=clears),
             capital=self._capital(),
+            tradable={name: self._draw_tradable() for name in bindings},
         )
         self.specs[spec.revision] = spec
         return spec
+
+    def _draw_tradable(self) -> frozenset[str]:
+        """Mostly all; a strategy that has moved may only reduce in some."""
+        if self.wanted.apart or self.random.random() < 0.95:
+            return frozenset(item.symbol for item in self.instruments)
+        return frozenset(item.symbol for item in self.instruments if self.random.random() < 0.5)
 
     def _cleared_breaches(self, *, by_right: bool) -> frozenset[tuple[str, str]]:
         """Each breach at another RiskLimit, which clears nothing, and when it is `by_right` at its own."""
@@ -490,6 +504,8 @@ class World:
         if chance < 0.3:
             far = random.choice((HOUR, DAY)) * SECOND
             step = random.choice((-far, far, self._until_boundary(), self._until_boundary()))
+            if self.seed % 2 and chance < 0.1:
+                step = 2 * DAY * SECOND  # longer than what is gone is kept
             if self.skew + step > MOST_AHEAD_NS:
                 return
             if step < 0:
@@ -552,6 +568,7 @@ class World:
             spec.rules,
             cleared_halts=frozenset(self.accounts.halts),
             cleared_breaches=self._cleared_breaches(by_right=True),
+            tradable=spec.tradable,
         )
         self.specs[again.revision] = again
         return again
@@ -572,8 +589,7 @@ class World:
         statuses.check(self, process)
         invariants.executions_are_the_venues(self)
         invariants.recovered_equals_live(self, process)
-        if not self.venue.lost_executions:
-            invariants.flatten_ends(self, process)
+        invariants.flatten_ends(self, process)
         # One order that closes a position is sent, accepted and ended. What is held is charged besides.
         grown = sum(not _charges_alone(payload) for payload in self.log.records[records:])
         expect(grown <= 3 * len(process.state.books.positions), "I8", f"the journal grows by {grown} records in 20 s")

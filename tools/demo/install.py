@@ -22,6 +22,8 @@ from tools.localcluster.lock import exclusive
 RELEASE = "crowetrade"
 NAMESPACE = "crowetrade-system"
 CHART = ROOT / "charts" / "crowetrade"
+MONITORING_LABELS = {"monitoring": "true"}
+"""Of a namespace whose pods may read metrics."""
 IDENTITY_VARIABLE = "CROWETRADE_IDENTITY"
 """Environment variable: Vault, or None to run without certificates."""
 READY_SECONDS = 240.0
@@ -95,6 +97,7 @@ def values(cluster: Cluster, found: Images) -> dict[str, object]:
             "administrators": [vault.ADMINISTRATOR],
             "vault": {"pkiPath": vault.PKI_PATH, "role": vault.PKI_ROLE, "authRole": vault.IDENTITY_ROLE},
         },
+        "monitoring": {"namespaceLabels": MONITORING_LABELS},
         # Many venues come and go in the tests, and nothing deletes a journal.
         "nats": {
             # By its tag: the local cluster has made its image itself, so no registry's digest is its.

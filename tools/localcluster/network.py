@@ -1,6 +1,7 @@
 """The cluster's own network and mount namespaces.
 
-Network: a namespace without a way out, whose only addresses sit on a pair of virtual cards that both end inside.
+Network: a namespace without a way out, whose only addresses sit on a pair of virtual cards that both end inside. What
+is sent anywhere else is answered by the node: nobody is there.
 Mounts: one process holds a private copy of the file system view in which /run, /var/lib and /var/log are ours. All
 that containerd and kubelet mount, and all that they write to paths that no setting moves, stays in there and is gone
 with the last process.
@@ -68,6 +69,7 @@ def _create_network() -> None:
         ip link set node0p up
         ip route add default dev node0
         echo 1 > /proc/sys/net/ipv4/ip_forward
+        echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
     """
     processes.run(["sh", "-ec", script], within=network())
 

@@ -63,6 +63,10 @@ KEY_RENEWALS = Counter(
     ["result"],
 )
 ORPHANS = Counter("crowetrade_gateway_orphans_total", "Orders at the venue that the journal does not have.")
+SNAPSHOTS_FAILED = Counter(
+    "crowetrade_gateway_snapshots_failed_total",
+    "Snapshots of the books that could not be written; the next start reads more of the journal.",
+)
 HALTS = Counter("crowetrade_gateway_halts_total", "Halts that only a person clears.", ["reason"])
 BREACHES = Counter(
     "crowetrade_gateway_breaches_total",

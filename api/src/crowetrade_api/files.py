@@ -18,6 +18,7 @@ from crowetrade_api.names import name_at
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategySpec
 from crowetrade_api.v1alpha1.venueconnection import (
     Instrument,
+    ShortSelling,
     Simulated,
     SimulatedData,
     VenueConnection,
@@ -104,9 +105,23 @@ class CredentialsFile(ApiModel):
 
 
 class ListedInstrument(Instrument):
-    """An instrument as the VenueConnection of that name declares it."""
+    """An instrument as the VenueConnection of that name declares it, and what holds for each of its instruments."""
 
     venue: str
+    # None: allowed. An execution that does not know that shorts are refused could not even get flat there: the venue
+    # refuses the order that closes and turns as a whole.
+    short_selling: ShortSelling | None = None
+
+    @classmethod
+    def of(cls, venue: VenueConnection, declared: Instrument) -> Self:
+        """`declared` is one of the venue's own."""
+        simulated = venue.spec.simulated
+        forbidden = simulated is not None and simulated.short_selling == ShortSelling.FORBIDDEN
+        return cls(
+            **declared.model_dump(),
+            venue=venue.name,
+            short_selling=ShortSelling.FORBIDDEN if forbidden else None,
+        )
 
 
 class StrategyFile(_File):
@@ -121,7 +136,7 @@ class StrategyFile(_File):
 
     @classmethod
     def of(
-        cls, strategy: Strategy, instruments: Mapping[tuple[str, str], Instrument], gateways: dict[str, str]
+        cls, strategy: Strategy, instruments: Mapping[tuple[str, str], ListedInstrument], gateways: dict[str, str]
     ) -> Self:
         """`instruments` are those that the venues declare, by venue and symbol (see references.py); `gateways` the
         address of each venue's."""
@@ -131,7 +146,7 @@ class StrategyFile(_File):
             name=strategy.name,
             spec=strategy.spec,
             gateways=gateways,
-            instruments=[ListedInstrument(**instruments[key].model_dump(), venue=key[0]) for key in traded],
+            instruments=[instruments[key] for key in traded],
         )
 
     def namespace_of(self, venue: str) -> str:

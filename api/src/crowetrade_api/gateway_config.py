@@ -19,11 +19,11 @@ from types import MappingProxyType
 from typing import Any
 
 from crowetrade.config.v1 import config_pb2 as pb
-from crowetrade_api.names import name_at, strategy_of
+from crowetrade_api.names import VenueAddress, name_at, strategy_of
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import Limits, RiskLimit
-from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy, VenueUse
+from crowetrade_api.v1alpha1.strategy import Strategy, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import (
     LIMITS_OF_GROUP,
     UnreadableVenue,
@@ -81,12 +81,15 @@ def names_venue(strategy: AnyStrategy, venue: AnyVenue) -> bool:
 
 def uses_venue(strategy: AnyStrategy, venue: AnyVenue) -> bool:
     """Whether the Strategy trades there, wants to, or may have left something there."""
-    return names_venue(strategy, venue) or _recorded_use(strategy, venue) is not None
+    recorded = [item.address for item in strategy.status.venues]
+    return names_venue(strategy, venue) or VenueAddress(venue.namespace, venue.name) in recorded
 
 
-def _recorded_use(strategy: AnyStrategy, venue: AnyVenue) -> VenueUse | None:
-    address = (venue.namespace, venue.name)
-    return next((item.use for item in strategy.status.venues if item.address == address), None)
+def tradable(strategy: AnyStrategy, venue: VenueAddress) -> set[str]:
+    """Symbols in which the Strategy may open positions at a venue: those of its spec, and those of the one before until
+    all that the spec names is found, because its agents run as before. In every other instrument it may only reduce."""
+    recorded = (item.symbols for item in strategy.status.venues if item.address == venue)
+    return {item.symbol for item in strategy.instruments if item.venue == venue}.union(*recorded)
 
 
 def refusal(strategy: AnyStrategy, venue: AnyVenue, namespaces: Namespaces) -> str:
@@ -211,9 +214,10 @@ def _binding(
         strategy=_name(strategy, venue),
         state=pb.TRADING_STATE_SUSPENDED
         if _is_in_doubt(strategy, limits, namespaces)
-        else _trading_state_at(venue, strategy, strategy.namespace in terminating),
+        else trading_state(strategy, strategy.namespace in terminating),
         flatten_when_deleted=strategy.flattens,
         labels=strategy.metadata.labels,
+        symbols=sorted(tradable(strategy, VenueAddress(venue.namespace, venue.name))),
         **_capital(strategy),
     )
 
@@ -275,14 +279,6 @@ def trading_state(strategy: AnyStrategy, terminating: bool = False) -> pb.Tradin
         return pb.TRADING_STATE_FLATTEN if strategy.flattens else pb.TRADING_STATE_SUSPENDED
     suspended = isinstance(strategy, UnreadableStrategy) or strategy.spec.suspend
     return pb.TRADING_STATE_SUSPENDED if suspended else pb.TRADING_STATE_ACTIVE
-
-
-def _trading_state_at(venue: AnyVenue, strategy: AnyStrategy, terminating: bool) -> pb.TradingState.ValueType:
-    """At a venue that the spec names no more it may only reduce what it has there, once its new venues are found. Until
-    then its agents run as before."""
-    state = trading_state(strategy, terminating)
-    left = not names_venue(strategy, venue) and _recorded_use(strategy, venue) == VenueUse.CLOSE_ONLY
-    return pb.TRADING_STATE_CLOSE_ONLY if left and state == pb.TRADING_STATE_ACTIVE else state
 
 
 def _capital(strategy: AnyStrategy) -> dict[str, str]:

@@ -27,8 +27,9 @@ APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """On a Deployment: it, those beside it and their ConfigMap as they were applied last (decide/last_applied.py)."""
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
-VENUES_ANNOTATION = f"{GROUP}/venues"
-"""On the ConfigMap of a strategy: NAMESPACE/NAME of the venues that its agents are configured for, with commas."""
+INSTRUMENTS_ANNOTATION = f"{GROUP}/instruments"
+"""On the ConfigMap of a strategy: NAMESPACE/VENUE/SYMBOL of what its agents are configured for, with commas."""
+SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 """On every namespace, with its name: the API server sets it, so nobody can claim another one's."""
@@ -93,6 +94,21 @@ class VenueAddress(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+def reason_of_halt(halt: str) -> str:
+    """Why a halt of that name, REASON@EVENT, stops trading: a CamelCase word."""
+    return halt.partition("@")[0]
+
+
+class InstrumentAddress(NamedTuple):
+    """One instrument at one VenueConnection."""
+
+    venue: VenueAddress
+    symbol: str
+
+    def __str__(self) -> str:
+        return f"{self.venue}/{self.symbol}"
 
 
 def strategy_object(strategy: str, role: str = COMBINED_ROLE) -> str:

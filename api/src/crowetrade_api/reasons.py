@@ -30,8 +30,11 @@ class Reason(DocumentedEnum):
         "WaitingForQuiet",
         "A change of the gateway waits until no order is open, and nothing is held that could not be closed then.",
     )
-    WAITING_FOR_TURN = "WaitingForTurn", "A change of the gateway waits until others of the namespace have restarted."
-    CLOSE_ONLY = "CloseOnly", "At a venue that the spec names no more, orders may only reduce positions."
+    WAITING_FOR_TURN = (
+        "WaitingForTurn",
+        "A change of the gateway, or of the agents, waits until others of the namespace have restarted.",
+    )
+    CLOSE_ONLY = "CloseOnly", "In an instrument that the spec names no more, orders may only reduce positions."
     CONNECTING = "Connecting", "The gateway connects to its venue."
     WAITING_FOR_GATEWAY = "WaitingForGateway", "A gateway has not confirmed its present configuration."
     WAITING_FOR_CREDENTIALS = "WaitingForCredentials", "The venue's key has not reached the gateway's pod."

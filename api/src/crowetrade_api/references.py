@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from crowetrade_api.files import ListedInstrument
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels, cut
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,10 @@ class Problem:
 
 def references(
     strategy: Strategy, venues: Mapping[str, AnyVenue], namespace_labels: Labels | None
-) -> dict[tuple[str, str], Instrument] | Problem:
+) -> dict[tuple[str, str], ListedInstrument] | Problem:
     """The instruments as their venues declare them, or what is missing. `venues` are those that the strategy names, by
     name; `namespace_labels` those of its namespace, None when they are not known."""
-    found: dict[tuple[str, str], Instrument] = {}
+    found: dict[tuple[str, str], ListedInstrument] = {}
     for item in strategy.spec.instruments:
         name = item.venue_ref.name
         venue = venues.get(name)
@@ -53,7 +54,7 @@ def references(
         if declared.currency != strategy.spec.capital.currency:
             text = f"{item.symbol} at venue {name} is quoted in {declared.currency}, but spec.capital.currency is "
             return Problem(Reason.CURRENCY_MISMATCH, text + f"{strategy.spec.capital.currency}: they must be the same.")
-        found[name, item.symbol] = declared
+        found[name, item.symbol] = ListedInstrument.of(venue, declared)
     return found
 
 

@@ -17,7 +17,7 @@ from crowetrade_api.files import (
     recording_files,
 )
 from crowetrade_api.v1alpha1.venueconnection import SimulatedData
-from crowetrade_api_tests.samples import UNSET, change, strategy, strategy_manifest, venue
+from crowetrade_api_tests.samples import UNSET, change, strategy, strategy_manifest, venue, venue_manifest
 
 Object = dict[str, Any]
 
@@ -29,7 +29,7 @@ def strategy_file(manifest: Object | None = None) -> StrategyFile:
         name=resource.name,
         spec=resource.spec,
         gateways={"sim-fx": "venue-sim-fx.desk.svc:50051"},
-        instruments=[ListedInstrument(**declared.model_dump(), venue="sim-fx")],
+        instruments=[ListedInstrument.of(venue(), declared)],
     )
 
 
@@ -94,6 +94,13 @@ def test_defaults_are_written_out() -> None:
     content = strategy_file(change(strategy_manifest(), "spec.policy", {})).content()
     assert content["spec"]["policy"]["sizing"] == {"method": "TemperedKelly", "fraction": "0.25", "maxLeverage": "1"}
     assert content["spec"]["policy"]["execution"]["limitOffsetBps"] == "1"
+
+
+def test_an_instrument_says_where_short_sales_are_forbidden() -> None:
+    forbids = venue(change(venue_manifest(), "spec.simulated.shortSelling", "Forbidden"))
+    listed = [ListedInstrument.of(where, where.spec.instruments[0]) for where in (venue(), forbids)]
+    assert [item.short_selling for item in listed] == [None, "Forbidden"]
+    assert "shortSelling" not in strategy_file().content()["instruments"][0]
 
 
 def test_suspend_is_in_no_file() -> None:

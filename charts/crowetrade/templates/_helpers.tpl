@@ -203,9 +203,43 @@ capabilities: {drop: [ALL]}
 - {name: vault, mountPath: /var/run/secrets/crowetrade/vault, readOnly: true}
 {{- end }}
 
-{{- /* The way to Vault: items of a NetworkPolicy's egress. */ -}}
+{{- /* The numbers of an address, as JSON: four of IPv4, eight of IPv6. */ -}}
+{{- define "crowetrade.addressNumbers" -}}
+{{- $numbers := list }}
+{{- if contains ":" . }}
+{{- $sides := splitList "::" . }}
+{{- $left := compact (splitList ":" (first $sides)) }}
+{{- $right := list }}
+{{- if gt (len $sides) 1 }}{{ $right = compact (splitList ":" (last $sides)) }}{{ end }}
+{{- range $left }}{{ $numbers = append $numbers (int64 (printf "0x%s" .)) }}{{ end }}
+{{- range until (int (max 0 (sub 8 (add (len $left) (len $right))))) }}{{ $numbers = append $numbers 0 }}{{ end }}
+{{- range $right }}{{ $numbers = append $numbers (int64 (printf "0x%s" .)) }}{{ end }}
+{{- else }}
+{{- range splitList "." . }}{{ $numbers = append $numbers (int64 .) }}{{ end }}
+{{- end }}
+{{- toJson $numbers }}
+{{- end }}
+
+{{- /* "true" when a network holds an address: both by IPv4 or both by IPv6. */ -}}
+{{- define "crowetrade.holds" -}}
+{{- $network := splitList "/" .network }}
+{{- $bits := int (last $network) }}
+{{- $numbers := include "crowetrade.addressNumbers" (first $network) | fromJsonArray }}
+{{- $wanted := include "crowetrade.addressNumbers" .address | fromJsonArray }}
+{{- $width := ternary 8 16 (eq (len $wanted) 4) }}
+{{- $holds := eq (len $numbers) (len $wanted) }}
+{{- range $place, $number := $numbers }}
+{{- $divisor := 1 }}
+{{- range until (int (sub $width (min $width (max 0 (sub $bits (mul $place $width)))))) }}{{ $divisor = mul $divisor 2 }}{{ end }}
+{{- if $holds }}
+{{- $holds = eq (div (int64 $number) $divisor) (div (int64 (index $wanted $place)) $divisor) }}
+{{- end }}
+{{- end }}
+{{- if $holds }}true{{ end }}
+{{- end }}
+
 {{- /* Networks of a NetworkPolicy's peer: a list's items. Those that hold everything leave out where clouds tell a machine
-its credentials, as the operator's policies do (METADATA_NETWORKS). */ -}}
+its credentials, as the operator's policies do (METADATA_NETWORKS); another one that holds such an address is refused. */ -}}
 {{- define "crowetrade.networks" -}}
 {{- range . }}
 {{- if eq . "0.0.0.0/0" }}
@@ -213,6 +247,12 @@ its credentials, as the operator's policies do (METADATA_NETWORKS). */ -}}
 {{- else if eq . "::/0" }}
 - ipBlock: {cidr: "::/0", except: ["fd00:ec2::254/128", "fd20:ce::254/128", "fe80::/10"]}
 {{- else }}
+{{- $network := . }}
+{{- range list "169.254.169.254" "fd00:ec2::254" "fd20:ce::254" "fe80::a9fe:a9fe" }}
+{{- if include "crowetrade.holds" (dict "network" $network "address" .) }}
+{{- fail (printf "network %s holds %s, where clouds tell a machine its credentials: name smaller networks, or 0.0.0.0/0 or ::/0, which leave such addresses out" $network .) }}
+{{- end }}
+{{- end }}
 - ipBlock: {cidr: {{ . | quote }}}
 {{- end }}
 {{- end }}
@@ -306,5 +346,5 @@ its credentials, as the operator's policies do (METADATA_NETWORKS). */ -}}
   {{- include "crowetrade.pods" .Values.monitoring | nindent 2 }}
   {{- include "crowetrade.networks" .Values.monitoring.cidrs | nindent 2 }}
   ports:
-  - {port: http, protocol: TCP}
+  - {port: 8080, protocol: TCP}
 {{- end }}

@@ -21,7 +21,8 @@ from crowetrade_cli.main import main
 from crowetrade_cli_tests.cluster import Cluster, install_crds
 from crowetrade_cli_tests.control import ScriptedGateway
 from crowetrade_cli_tests.desk import Desk, desk_of_waves
-from crowetrade_operator_tests.servers import ApiServer, start_api_server
+from crowetrade_operator_tests.charts import of_kind, rendered
+from crowetrade_operator_tests.servers import POWERLESS_USER, ApiServer, start_api_server
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +99,7 @@ def browser() -> Iterator[Browser]:
 
 
 _numbers = itertools.count(1)
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +132,33 @@ def cluster(api_server: ApiServer, state_home: Path, monkeypatch: pytest.MonkeyP
     found.kubectl("create", "namespace", found.namespace)
     monkeypatch.setenv("KUBECONFIG", str(api_server.kubeconfig))
     return found
+
+
+@pytest.fixture
+def policies(cluster: Cluster) -> None:
+    """What the chart installs about who may do what, for the namespace of this test alone."""
+    for item in of_kind(rendered(), *POLICIES):
+        name = f"{item['metadata']['name']}-{cluster.namespace}"
+        item["metadata"]["name"] = name
+        if item["kind"] == POLICIES[1]:
+            own = {"kubernetes.io/metadata.name": cluster.namespace}
+            item["spec"] |= {"policyName": name, "matchResources": {"namespaceSelector": {"matchLabels": own}}}
+        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(item))
+    probe = {
+        "apiVersion": "trading.crowetrade.io/v1alpha1",
+        "kind": "KillSwitch",
+        "metadata": {"name": "probe", "namespace": cluster.namespace},
+        "spec": {"engaged": True, "reason": "drill", "engagedBy": "somebody else"},
+    }
+    cluster.wait_until_refused("apply", "-f", "-", stdin=json.dumps(probe))
+
+
+@pytest.fixture
+def second_person(cluster: Cluster) -> Path:
+    """The kubeconfig of a user who may do everything in the namespace."""
+    user = f"--user={POWERLESS_USER}"
+    cluster.kubectl("create", "rolebinding", "second-person", "--clusterrole=cluster-admin", user)
+    return cluster.server.powerless
 
 
 @pytest.fixture

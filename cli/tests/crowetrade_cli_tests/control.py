@@ -15,7 +15,7 @@ from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 
 class ScriptedGateway(control_pb2_grpc.ControlServiceServicer):
     """Serves on a port of its own. `still_open` are the orders that it never has confirmed, `positions` what it never
-    closes."""
+    closes; one that is not `concerned` is of nobody whom an order stops."""
 
     def __init__(
         self,
@@ -23,10 +23,11 @@ class ScriptedGateway(control_pb2_grpc.ControlServiceServicer):
         venue: str,
         still_open: Sequence[str] = (),
         positions: Sequence[kill_pb2.OpenPosition] = (),
+        concerned: bool = True,
     ) -> None:
         self.orders: list[kill_pb2.KillOrder] = []
         self._namespace, self._venue, self._still_open = namespace, venue, still_open
-        self._positions = positions
+        self._positions, self._concerned = positions, concerned
         self._server = grpc.server(ThreadPoolExecutor(4))
         control_pb2_grpc.add_ControlServiceServicer_to_server(self, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -54,8 +55,9 @@ class ScriptedGateway(control_pb2_grpc.ControlServiceServicer):
         yield control_pb2.KillResponse(acknowledgement=halted)
 
     def ListKills(self, request: control_pb2.ListKillsRequest, context: Any) -> control_pb2.ListKillsResponse:
-        """Those that came."""
-        return control_pb2.ListKillsResponse(kills=[self.acknowledgement(order) for order in self.orders])
+        """Those that came and concern it."""
+        orders = self.orders if self._concerned else []
+        return control_pb2.ListKillsResponse(kills=[self.acknowledgement(order) for order in orders])
 
     def acknowledgement(self, order: kill_pb2.KillOrder) -> kill_pb2.KillAcknowledgement:
         """Of an order that blocks and has not halted."""

@@ -137,13 +137,14 @@ WIDE = {
     "maxOrderRate": {"count": 100_000, "perSeconds": 1},
 }
 LIMIT = change(limit_manifest(), "spec.limits", WIDE)
+WAVES = [1.1 + 0.005 * math.sin(number / 6) for number in range(400)]
 
 
 def desk_of_waves(folder: Path) -> Desk:
     """Ten quotes a second of a price that swings, a strategy that follows it, and a limit."""
     made = Desk(folder)
     made.write(VENUE, STRATEGY, LIMIT)
-    record(folder / "data", (1.1 + 0.005 * math.sin(number / 6) for number in range(400)), HOUR_NS)
+    record(folder / "data", WAVES, HOUR_NS)
     return made
 
 

@@ -7,6 +7,9 @@ process ends, and Kubernetes starts it again with nothing left over.
 
 When it is asked to stop, it ends what it has begun and writes the last statuses, gives the Lease back, and then closes
 the rest.
+
+However it ends by itself, the last line of its log and its termination message say why: also when an error that nobody
+has thought of ends it, and when the kubelet stops it because it fails its liveness probe.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import os
 import sys
 import time
@@ -41,7 +45,7 @@ from crowetrade_operator.cluster.shard import Shard
 from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.cluster.watch import Watches
 from crowetrade_operator.control.orders import DirectOrders
-from crowetrade_operator.errors import ClusterError, SettingsError, WatchEnded
+from crowetrade_operator.errors import ClusterError, OperatorError, SettingsError, WatchEnded
 from crowetrade_operator.handlers.watch import Watch
 from crowetrade_operator.leadership import Leadership
 from crowetrade_operator.reconcile.audit_record import AuditRecord
@@ -57,6 +61,7 @@ from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.roles import OPERATOR_ACCOUNT
 from crowetrade_process.identity.settings import identity_from_environment
 from crowetrade_process.logs import configure_logging
+from crowetrade_process.memory import give_back_memory
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 log = structlog.get_logger()
@@ -71,6 +76,9 @@ FIRST_WORDS_SECONDS = 5.0
 # How long a thread may keep the interpreter from another one: an event goes back and forth between kopf's loop and ours
 # several times before it is reconciled.
 SWITCH_SECONDS = 0.001
+# Python looks for garbage after 700 new objects, and at all that there are, which stops everything, after 70,000: with
+# 2,000 Strategies that took a third of the operator's CPU until all of them traded. What it keeps has no cycles.
+GARBAGE_THRESHOLDS = (20_000, 10, 10)
 # For what a leader that ends has begun.
 FINISH_SECONDS = 1.0
 # Between two looks whether a namespace that could not be read can be read now.
@@ -133,13 +141,18 @@ class Operator:
         self._wall_clock = wall_clock
         self.stopping = stopping
         self.parts: Parts | None = None
+        self.stopped_while = ""
+        """What was wrong with it when it was asked to stop: the kubelet asks because of that, and does not say so."""
+        # How many reconciles there were when the liveness probe saw that number first, and when that was.
+        self._progress = -1, 0.0
+        self._live = {"reconcile": self._stalled_reconcile, "queue": self._stalled_queue, "watch": self._stalled_watch}
         self._leads = asyncio.Event()
         self.http_port = 0
 
     async def run(self) -> None:
         """Runs until `stopping` is set, or until something that must not end has ended (then it raises)."""
         health = Health(
-            live={"reconcile": self._stalled_reconcile, "queue": self._stalled_queue, "watch": self._stalled_watch},
+            live=self._live,
             registry=metrics.REGISTRY,
             refresh=self._refresh_metrics,
         )
@@ -159,7 +172,7 @@ class Operator:
             wall_clock=self._wall_clock,
         )
         try:
-            await self._elect_and_work(cluster, elector)
+            await self._elect_and_work(cluster, elector, identity)
         finally:
             await cancelled(identity)
             await elector.release()
@@ -167,24 +180,33 @@ class Operator:
             await health.stop()
 
     async def _keep_identity(self, health: Health) -> None:
-        if self.identity is not None:
-            report = functools.partial(health.set_ready, "identity")
-            report(False, "waiting for the first certificate")
-            await self.identity.start(report)
-            await self.identity.run()
+        if self.identity is None:
+            await asyncio.Event().wait()
+            return
+        report = functools.partial(health.set_ready, "identity")
+        report(False, "waiting for the first certificate")
+        await self.identity.start(report)
+        await self.identity.run()
 
-    async def _elect_and_work(self, cluster: Cluster, elector: Elector) -> None:
+    async def _elect_and_work(self, cluster: Cluster, elector: Elector, identity: asyncio.Task[None]) -> None:
         if await unless_stopping(self.stopping, elector.take(), PART_SECONDS):
             self._leads.set()
         if self.stopping.is_set():
             return
         work = self._work_in_shard if self.settings.shard_label else self._work
-        everything = {"stop": self._stop(), "lease": self._hold(elector), "work": work(cluster, elector)}
+        everything = {
+            "stop": self._stop(),
+            "lease": self._hold(elector),
+            "work": work(cluster, elector),
+            # A certificate that nobody renews any more would end the bus hours later.
+            "identity": _end_of(identity),
+        }
         await self._first_end(everything, ALL_SECONDS)
 
     async def _stop(self) -> None:
         """Ends when it is asked to, and what had begun is done."""
         await self.stopping.wait()
+        self.stopped_while = "; ".join(filter(None, (check() for check in self._live.values())))
         if self.parts is not None:
             await self.parts.finish()
 
@@ -326,6 +348,7 @@ class Operator:
 
         try:
             await self._fill(relist)
+            give_back_memory()
             watch(relist.readable)
             yield View(cache, relist, bus, threads, watch, watches, waits)
         finally:
@@ -436,8 +459,9 @@ class Operator:
             await cancelled(*(task for task in tasks if task.get_name() in last), again_seconds=PART_SECONDS)
         ended = next((task for task in done if task.get_name() != "stop"), None)
         if ended is not None:
-            error = ended.exception()
-            cause = f": {error}" if error is not None else ""
+            # A library that cancels what somebody waits for: without this it would pass for our own cancellation.
+            error = asyncio.CancelledError() if ended.cancelled() else ended.exception()
+            cause = f": {_in_words(error)}" if error is not None else ""
             again = "" if cause.endswith(RESTARTING) else RESTARTING
             raise RuntimeError(f"{ended.get_name()} has ended{cause}{again}") from error
 
@@ -446,8 +470,14 @@ class Operator:
         return f"a reconcile has run for {seconds:.0f} s" if seconds > STALLED_RECONCILE_SECONDS else ""
 
     def _stalled_queue(self) -> str:
-        seconds = self.parts.controller.queue.oldest_waiting() if self.parts else 0.0
-        return f"a key has waited for {seconds:.0f} s" if seconds > STALLED_QUEUE_SECONDS else ""
+        """A long queue that goes on is none: another start would begin with all of it again."""
+        if self.parts is None:
+            return ""
+        controller, now = self.parts.controller, time.monotonic()
+        if controller.reconciled != self._progress[0]:
+            self._progress = controller.reconciled, now
+        seconds = min(controller.queue.oldest_waiting(), now - self._progress[1])
+        return f"keys have waited for {seconds:.0f} s, and none was taken" if seconds > STALLED_QUEUE_SECONDS else ""
 
     def _stalled_watch(self) -> str:
         return self.parts.relist.stalled if self.parts else ""
@@ -487,9 +517,22 @@ def _take(cache: Cache, relist: Relist, type_: str, item: Object) -> None:
         cache.put(item)
 
 
-async def serve(settings: Settings, identity: Identity | None) -> None:
-    """Runs the operator until SIGTERM or SIGINT."""
-    await Operator(settings, stop_on_signals(), identity).run()
+async def _end_of(task: asyncio.Task[None]) -> None:
+    await task
+
+
+def _in_words(error: BaseException) -> str:
+    """Of several errors the first; one that is not ours with its type, because its text may be empty."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, OperatorError | RuntimeError) and str(error) else repr(error)
+
+
+async def serve(settings: Settings, identity: Identity | None) -> str:
+    """Runs the operator until SIGTERM or SIGINT; returns what was wrong with it then."""
+    operator = Operator(settings, stop_on_signals(), identity)
+    await operator.run()
+    return operator.stopped_while
 
 
 def main() -> int:
@@ -503,10 +546,18 @@ def main() -> int:
         return failed(ExitCode.CONFIGURATION_ERROR, "configuration_error", str(error), termination_log)
     configure_logging(settings.log_level)
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
-        uvloop.run(serve(settings, identity))
-    except RuntimeError as error:
-        return failed(ExitCode.FAILED, "operator_ended", str(error), termination_log, cause=repr(error.__cause__))
+        stopped_while = uvloop.run(serve(settings, identity))
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the top: whatever ends it is logged
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        # Of what nobody has thought of, where it happened.
+        where = {} if isinstance(cause, OperatorError) else {"exc_info": error}
+        return failed(ExitCode.FAILED, "operator_ended", _in_words(error), termination_log, cause=repr(cause), **where)
+    if stopped_while:
+        return failed(ExitCode.FAILED, "stopped_while_stalled", stopped_while, termination_log)
     return ExitCode.STOPPED
 
 

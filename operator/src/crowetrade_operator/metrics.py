@@ -159,6 +159,13 @@ KILL_SWITCH_ENGAGED = Gauge(
     ["namespace", "kill_switch"],
     registry=REGISTRY,
 )
+ROLLOUTS = Gauge(
+    f"{_PREFIX}_rollouts",
+    "Strategies and VenueConnections with a change under way, as after an upgrade, by kind and reason: RollingOut, "
+    "WaitingForFlat, WaitingForQuiet, WaitingForTurn.",
+    ["kind", "reason"],
+    registry=REGISTRY,
+)
 _BY_OBJECT = {
     "RiskLimit": (LIMIT_UTILISATION, LIMIT_WARNING, LIMIT_BREACHES),
     "KillSwitch": (KILL_SWITCH_PENDING, KILL_SWITCH_ENGAGED),

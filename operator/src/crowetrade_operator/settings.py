@@ -139,6 +139,7 @@ class Settings:
     workers: int = 16
     # Of one namespace.
     gateway_restarts_at_once: int = 1
+    agent_restarts_at_once: int = 10
     # Status writes a second, over all objects.
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
@@ -233,6 +234,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
         gateway_restarts_at_once=int(
             _number(environment, "GATEWAY_RESTARTS_AT_ONCE", _DEFAULTS.gateway_restarts_at_once, least=1)
+        ),
+        agent_restarts_at_once=int(
+            _number(environment, "AGENT_RESTARTS_AT_ONCE", _DEFAULTS.agent_restarts_at_once, least=1)
         ),
         status_writes_per_second=_number(
             environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=1

@@ -12,9 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from crowetrade_api.gateway_config import names_venue
+from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
+from crowetrade_operator.desired.networkpolicy import strategy_policy, venue_policy
+from crowetrade_operator.settings import from_environment
+from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
+
 Object = dict[str, Any]
-PORT_NAMES = {"http": 8080, "client": 4222, "cluster": 6222}
-"""Of the containers' ports, which a policy may name."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,23 @@ class Pod:
 
 Peer = Pod | str
 """A pod, or an address outside of the cluster."""
+
+
+def policies_of(values: tuple[str, ...], strategies: list[Strategy], venues: list[VenueConnection]) -> list[Object]:
+    """Of the chart with these values, and of the operator with the settings that the chart gives it."""
+    objects = rendered(*values)
+    (deployment,) = [
+        item for item in of_kind(objects, "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
+    ]
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    # What is a path in the operator's container is none here.
+    given = {item["name"]: item["value"] for item in env if "value" in item and item["name"] != "VAULT_CACERT"}
+    settings = from_environment(given | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE})
+    return [
+        *of_kind(objects, "NetworkPolicy"),
+        *(strategy_policy(item, [one for one in venues if names_venue(item, one)], settings) for item in strategies),
+        *(venue_policy(item, [one for one in strategies if names_venue(one, item)], settings) for item in venues),
+    ]
 
 
 def passes(policies: Iterable[Object], source: Peer, target: Peer, port: int, protocol: str = "TCP") -> bool:
@@ -56,10 +78,9 @@ def _open(policies: list[Object], way: str, pod: Peer, other: Peer, port: int, p
 
 
 def _names_port(rule: Object, port: int, protocol: str) -> bool:
+    """Only by its number: not every network plugin finds the ports of sidecars by their names."""
     ports = rule.get("ports")
-    return not ports or any(
-        (PORT_NAMES.get(item["port"], item["port"]), item["protocol"]) == (port, protocol) for item in ports
-    )
+    return not ports or any((item["port"], item["protocol"]) == (port, protocol) for item in ports)
 
 
 def _names_peer(peers: list[Object] | None, policy: Object, other: Peer) -> bool:

@@ -49,6 +49,7 @@ class SecuredBus:
     """The server, and what is needed to connect to it."""
 
     folder: Path
+    max_connections: int = 1000
     authority: Authority = field(default_factory=Authority)
     seeds: dict[str, str] = field(default_factory=lambda: Seeds.make().secret())
     port: int = field(default_factory=free_port)
@@ -79,7 +80,8 @@ class SecuredBus:
                 "MAX_FILE_STORE": "8GB",
                 "MAX_ACCOUNT_STORE": "8GB",
                 "MAX_STREAMS": "200",
-                "MAX_CONNECTIONS": "1000",
+                "MAX_CONNECTIONS": str(self.max_connections),
+                "MAX_SOCKETS": str(3 * self.max_connections),
                 "TLS_CERT_FILE": str(own / "tls.crt"),
                 "TLS_KEY_FILE": str(own / "tls.key"),
                 "TLS_CA_FILE": str(own / "ca.crt"),
@@ -200,9 +202,9 @@ class AuthorizerReplica:
 
 
 @contextlib.contextmanager
-def secured_bus(folder: Path) -> Iterator[SecuredBus]:
+def secured_bus(folder: Path, max_connections: int = 1000) -> Iterator[SecuredBus]:
     """A server without an authorizer; everything that is started on it ends with it."""
-    bus = SecuredBus(folder)
+    bus = SecuredBus(folder, max_connections)
     bus.start()
     try:
         yield bus

@@ -431,9 +431,9 @@ class Wire:
     """A line to a server on this host: it can be cut (connections break, new ones are refused) or fall silent
     (connections stay and new ones are taken, but no byte arrives), and it can be mended."""
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, host: str = "127.0.0.1") -> None:
         self.port = free_port()
-        self._to_port = to_port
+        self._host, self._to_port = host, to_port
         self._server: asyncio.Server | None = None
         self._open = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -443,7 +443,7 @@ class Wire:
         """Lets everything through."""
         self._open.set()
         if self._server is None:
-            self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._connected, self._host, self.port)
 
     async def cut(self) -> None:
         """Breaks every connection and refuses new ones."""

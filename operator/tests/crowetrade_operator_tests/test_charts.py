@@ -86,6 +86,7 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
         "operator.networkPolicy.apiServer.cidrs={10.0.0.1/32,fd00::1/128}",
         "operator.networkPolicy.apiServer.ports={6443}",
         "gateway.restartsAtOnce=4",
+        "agents.restartsAtOnce=7",
     )
     (deployment,) = [
         item for item in of_kind(rendered(*values), "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
@@ -93,6 +94,7 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
     settings = _settings_of(deployment)
     assert settings.api_server == Peer(ports=(6443,), cidrs=("10.0.0.1/32", "fd00::1/128"))
     assert settings.gateway_restarts_at_once == 4
+    assert settings.agent_restarts_at_once == 7
 
 
 @pytest.mark.parametrize("source", ["None", "Vault", "Files"])

@@ -165,7 +165,7 @@ def test_three_servers_of_nats_prove_to_each_other_who_they_are() -> None:
     assert environment(three, "crowetrade-operator")["BUS_REPLICAS"] == "3"
     assert "nats" in names(three, "PodDisruptionBudget")
     (policy,) = [item for item in of_kind(three, "NetworkPolicy") if item["metadata"]["name"] == "nats"]
-    assert "cluster" in {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+    assert 6222 in {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
 
 
 def test_the_log_of_nats_is_read_by_the_process_whose_metrics_are_scraped() -> None:

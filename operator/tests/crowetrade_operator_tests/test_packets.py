@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import cache
 from typing import Any
 
 import pytest
 
-from crowetrade_api.gateway_config import names_venue
 from crowetrade_operator.desired.metadata import labels
-from crowetrade_operator.desired.networkpolicy import METADATA_NETWORKS, strategy_policy, venue_policy
-from crowetrade_operator.settings import from_environment
+from crowetrade_operator.desired.networkpolicy import METADATA_NETWORKS
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
-from crowetrade_operator_tests.packets import Peer, Pod, passes
+from crowetrade_operator_tests.packets import Peer, Pod, passes, policies_of
 from crowetrade_operator_tests.samples import change, strategy, strategy_manifest, venue, venue_manifest
 
 pytestmark = pytest.mark.integration
@@ -68,20 +67,7 @@ WITH_VAULT = ("identity.source=Vault", "vault.address=https://vault.vault.svc:82
 
 @cache
 def _policies(*values: str) -> list[Object]:
-    """Of the chart with these values, and of the operator with the settings that the chart gives it."""
-    objects = rendered(*values)
-    (deployment,) = [
-        item for item in of_kind(objects, "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
-    ]
-    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-    # What is a path in the operator's container is none here.
-    given = {item["name"]: item["value"] for item in env if "value" in item and item["name"] != "VAULT_CACERT"}
-    settings = from_environment(given | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE})
-    return [
-        *of_kind(objects, "NetworkPolicy"),
-        *(strategy_policy(item, [one for one in VENUES if names_venue(item, one)], settings) for item in STRATEGIES),
-        *(venue_policy(item, [one for one in STRATEGIES if names_venue(one, item)], settings) for item in VENUES),
-    ]
+    return policies_of(values, STRATEGIES, VENUES)
 
 
 def _arrives(values: tuple[str, ...], source: str, target: str, port: int, protocol: str = "TCP") -> bool:
@@ -226,6 +212,42 @@ def test_every_pod_of_a_namespace_that_is_named_is_closed_both_ways() -> None:
         assert _arrives((*values, "operator.networkPolicy.defaultDeny=false"), "bystander", target, 443)
     assert not _arrives(values, "stranger", "bystander", 443)
     assert _arrives(values, "strategy", "gateway", 50051)
+
+
+def test_labels_open_the_bus_to_pods_of_namespaces_that_are_named_alone() -> None:
+    values = (*WITH_VAULT, "operator.namespaces={desk}")
+    reached = {source for source in OUR_PODS if source != "NATS" and _arrives(values, source, "NATS", 4222)}
+    assert reached == {*OURS, "other gateway"} - {"NATS"}
+    assert _arrives(WITH_VAULT, "strategy elsewhere", "NATS", 4222)
+
+
+@pytest.mark.parametrize(
+    ("network", "address"),
+    [
+        ("128.0.0.0/1", "169.254.169.254"),
+        ("169.254.0.0/16", "169.254.169.254"),
+        ("169.254.169.254/32", "169.254.169.254"),
+        ("fd00::/8", "fd00:ec2::254"),
+        ("fd20:ce::/64", "fd20:ce::254"),
+        ("fe00::/7", "fe80::a9fe:a9fe"),
+    ],
+)
+def test_a_network_that_holds_metadata_is_refused(network: str, address: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        rendered(f"operator.networkPolicy.apiServer.cidrs={{{network}}}")
+    assert f"network {network} holds {address}, where clouds tell a machine its credentials" in refused.value.stderr
+
+
+def test_networks_beside_metadata_are_taken() -> None:
+    networks = ["10.0.0.0/8", "169.254.20.10/32", "169.254.0.0/17", "2000::/3", "fd00:10:96::/112", "fd08::/64"]
+    taken = {
+        peer["ipBlock"]["cidr"]
+        for policy in of_kind(rendered(f"dns.cidrs={{{','.join(networks)}}}"), "NetworkPolicy")
+        for rule in policy["spec"].get("egress") or ()
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    }
+    assert taken >= {*networks}
 
 
 def test_chart_and_operator_leave_out_the_same_networks() -> None:

@@ -127,8 +127,11 @@ class _Handler(BoundedHandler, MetricsHandler):
             return
         if path == "/metrics" and not problems:
             super().do_GET()
-        else:
-            self._answer(problems)
+            return
+        if path == "/healthz" and problems:
+            # The kubelet ends the process for it, and tells nobody but whoever reads its events.
+            _log.warning("not_alive", problems=problems.splitlines())
+        self._answer(problems)
 
     def _ask(self, check: Check) -> str:
         async def ask() -> str:

@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from crowetrade_process import health as health_module
@@ -75,7 +76,11 @@ async def test_stalled_work_is_named_and_metrics_are_brought_up_to_date() -> Non
     try:
         assert await get(health, "/healthz") == (200, "ok\n")
         stalled["watch"] = "nothing has come for 120 s"
-        assert await get(health, "/healthz") == (503, "watch: nothing has come for 120 s\n")
+        with structlog.testing.capture_logs() as logs:
+            assert await get(health, "/healthz") == (503, "watch: nothing has come for 120 s\n")
+        assert [(line["event"], line["problems"]) for line in logs] == [
+            ("not_alive", ["watch: nothing has come for 120 s"])
+        ]
         assert "depth 3.0" in (await get(health, "/metrics"))[1]
     finally:
         await health.stop()

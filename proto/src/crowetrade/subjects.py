@@ -82,6 +82,16 @@ def server_reload(server_id: str) -> str:
     return f"$SYS.REQ.SERVER.{server_id}.RELOAD"
 
 
+def server_connections(server_id: str) -> str:
+    """Subject of the request that a server answers with what it knows of its connections."""
+    return f"$SYS.REQ.SERVER.{server_id}.CONNZ"
+
+
+def server_kick(server_id: str) -> str:
+    """Subject of the request that has a server close a connection."""
+    return f"$SYS.REQ.SERVER.{server_id}.KICK"
+
+
 def journal_stream(namespace: str, venue: str) -> str:
     """Stream of a gateway's journal. Kubernetes names hold no underscore, so two venues never share one."""
     return f"{JOURNAL_STREAMS}{namespace}_{venue}"

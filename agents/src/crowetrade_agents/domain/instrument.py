@@ -36,3 +36,5 @@ class Instrument:
     min_quantity: Decimal
     # Of a currency pair: what one unit is an amount of, EUR for EUR-USD. Empty for anything else.
     base_currency: str = ""
+    # Whether its venue refuses short sales. Known to strategies; gateways leave the rule to the venue.
+    long_only: bool = False

@@ -1,9 +1,9 @@
-"""The market as a decision sees it."""
+"""The market as a decision sees it. Tuples, because one of each is made for every event."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import CONTEXT
@@ -14,8 +14,7 @@ MAX_FEED_SILENCE_NS = 5_000_000_000
 _TWO = Decimal(2)
 
 
-@dataclass(frozen=True, slots=True)
-class TopOfBook:
+class TopOfBook(NamedTuple):
     """Best bid and offer. Prices in quote currency, quantities in units (None when the source does not say).
 
     `event_ns` is venue time, nanoseconds since the Unix epoch.
@@ -39,16 +38,14 @@ class TopOfBook:
         return self.bid_price.is_finite() and self.ask_price.is_finite() and 0 < self.bid_price <= self.ask_price
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A quote with the wall-clock time at which the gateway received it, nanoseconds since the Unix epoch."""
 
     book: TopOfBook
     received_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(NamedTuple):
     """One trade that printed; `aggressor` is the taker's side, None where the venue does not say."""
 
     instrument: InstrumentId
@@ -58,8 +55,7 @@ class Trade:
     aggressor: Side | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(NamedTuple):
     """One open-high-low-close bar; `time_ns` is its close, `interval_ns` its length."""
 
     instrument: InstrumentId

@@ -52,6 +52,11 @@ def render(value: Decimal) -> str:
     return "0" if text in {"-0", ""} else text
 
 
+def can_travel(*values: Decimal) -> bool:
+    """Whether what `render` makes of each is of the grammar."""
+    return all(_GRAMMAR.fullmatch(render(value)) for value in values)
+
+
 def render_money(value: Decimal) -> str:
     """Money for a report: at most MONEY_PLACES decimal places, half to even."""
     return render(_rounded(value, MONEY_PLACES))

@@ -73,8 +73,11 @@ def plan_child(
     """Target against position and working orders; quantities signed, in the instrument's units.
 
     `cap` is the largest quantity that the gateway's limits let pass, as far as that was learned; with `reduce_only`
-    orders may only bring the position nearer to zero.
+    orders may only bring the position nearer to zero. Where the venue refuses short sales the target is zero at the
+    lowest: it would refuse an order that closes and turns as a whole.
     """
+    if instrument.long_only:
+        target = max(target, min(position, ZERO))
     if reduce_only:
         target = max(min(target, max(position, ZERO)), min(position, ZERO))
     missing = CONTEXT.subtract(target, position)

@@ -50,7 +50,7 @@ def plan_quotes(
     quote or with a crossed one. Quantities in the instrument's units, `position` signed.
 
     `cap` is the largest quantity that the gateway's limits let pass, as far as that was learned; with `reduce_only`
-    orders may only bring the position nearer to zero.
+    orders may only bring the position nearer to zero. Where the venue refuses short sales, sells may only reduce.
     """
     if quotes is None:
         return _withdrawn(working, IdleReason.NOT_QUOTED)
@@ -63,7 +63,8 @@ def plan_quotes(
     children: list[Child] = []
     for side in Side:
         price = _price(side, quotes, reservation, top, instrument.tick_size)
-        room = _room(side, quotes.max_position, position, reduce_only)
+        reduces = reduce_only or (instrument.long_only and side is Side.SELL)
+        room = _room(side, quotes.max_position, position, reduces)
         ours = [order for order in working if order.side is side]
         if ours:
             kept = _kept(ours, price, room, reservation, CONTEXT.multiply(instrument.tick_size, Decimal(requote_ticks)))

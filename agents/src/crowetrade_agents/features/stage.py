@@ -59,21 +59,12 @@ class FeatureStage:
 
     def _run(self, event: sdk.Quote | sdk.Trade | sdk.Bar) -> sdk.Features:
         try:
-            features = self._call(event)
+            features = getattr(self._model, _HOOKS[type(event)])(event)
         except (Exception, SystemExit) as error:
             raise ModelFailed(f"{_HOOKS[type(event)]} raised {type(error).__name__}: {error}") from error
         if not isinstance(features, sdk.Features):
             raise ModelFailed(f"{_HOOKS[type(event)]} returned {features!r:.80}, which is no sdk.Features")
         return features
-
-    def _call(self, event: sdk.Quote | sdk.Trade | sdk.Bar) -> sdk.Features:
-        match event:
-            case sdk.Quote():
-                return self._model.on_quote(event)
-            case sdk.Trade():
-                return self._model.on_trade(event)
-            case sdk.Bar():
-                return self._model.on_bar(event)
 
 
 _HOOKS: dict[type, str] = {sdk.Quote: "on_quote", sdk.Trade: "on_trade", sdk.Bar: "on_bar"}

@@ -40,10 +40,12 @@ SERVER_OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
+    ("grpc.max_connection_idle_ms", 5_000),
+    ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.so_reuseport", 0),
 )
-"""For the server that the servicer is added to: small messages, few streams per connection, and pings by which a
-connection whose peer is gone or frozen is closed."""
+"""For the server that the servicer is added to: small messages, few streams per connection, no connection without one
+for long, and pings by which a connection whose peer is gone or frozen is closed."""
 
 RESPONSES_TOGETHER, MESSAGE_BYTES = 64, 64 * 1024
 """Bounds on the responses in one message; one that is larger goes alone."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal
-from functools import reduce
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.numbers import ZERO
 
 _TOWARD_ZERO = Context(prec=38, rounding=ROUND_DOWN)
 _AWAY_FROM_ZERO = Context(prec=38, rounding=ROUND_UP)
@@ -36,8 +36,10 @@ def target_quantities(
 
     Notional = quantity x mid x contract multiplier.
     """
-    gross_weight = reduce(_AWAY_FROM_ZERO.add, (abs(Decimal(weight)) for weight in weights.values()), Decimal(0))
-    if gross_weight == 0:
+    gross_weight = ZERO
+    for weight in weights.values():
+        gross_weight = _AWAY_FROM_ZERO.add(gross_weight, abs(Decimal(weight)))
+    if not gross_weight:
         return {name: Decimal(0) for name in sorted(weights)}
     wanted = Decimal(abs(leverage))
     capped = min(wanted, _TOWARD_ZERO.divide(max_leverage, gross_weight))

@@ -46,7 +46,7 @@ from crowetrade_agents.execution.policy import ExecutionPolicy, Style
 from crowetrade_agents.execution.silence import SilenceWatch
 from crowetrade_agents.order_entry.port import Request
 from crowetrade_agents.roles.alarm import Alarm
-from crowetrade_agents.roles.order_sender import OrderSender, Patience
+from crowetrade_agents.roles.order_sender import MIN_CANCEL_PAUSE_NS, OrderSender, Patience
 from crowetrade_agents.roles.problems import Problem
 from crowetrade_agents.roles.quoter import Quoter
 from crowetrade_agents.roles.refusals import Refusals
@@ -335,25 +335,29 @@ class ExecutionRole:
 
     async def _pursue(self, name: InstrumentId, quantity: Decimal, origin: Origin, venue: str) -> list[str]:
         """Cancels and orders what one target asks for; returns the orders whose answers are to be awaited."""
-        stream = self.streams[name.venue]
-        tops, now_ns = self._tops(name, venue), self._pause_clock_ns()
-        reduces = self._refusals.reduce_only(name, now_ns)
+        stream, refusals = self.streams[name.venue], self._refusals
+        now_ns, reduces, cap = 0, False, None
+        if refusals.learned:
+            now_ns = self._pause_clock_ns()
+            reduces, cap = refusals.reduce_only(name, now_ns), refusals.cap(name)
         plan = plan_child(
             target=quantity,
             position=stream.orders.position(name),
             working=stream.orders.working(name),
-            top=tops.get(name),
+            top=self._tops(name, venue).get(name),
             policy=self._policy,
             instrument=self._instruments[name],
-            cap=self._refusals.cap(name),
+            cap=cap,
             reduce_only=reduces,
         )
         self._state.quantity_unknown = plan.idle is IdleReason.NO_QUOTED_QUANTITY
         child, idle = plan.child, plan.idle
-        if child is not None and self._refusals.must_wait(name, child.side, child.quantity, now_ns, reduces=reduces):
+        if child is not None and refusals.must_wait(name, child.side, child.quantity, now_ns, reduces=reduces):
             child, idle = None, IdleReason.BACKING_OFF
         if idle is not None:
             metrics.count_hold(idle)
+        if child is None and not plan.cancels:
+            return []
         sent = await self._sender.cancel(stream, plan.cancels)
         return sent if child is None else [*sent, *await self._sender.order(stream, name, child, origin)]
 
@@ -362,27 +366,35 @@ class ExecutionRole:
     def _next_alarm_ns(self) -> int | None:
         stalls = [stream.stalls_at_ns(self._patience.target_ns) for stream in self.streams.values()]
         silences = [self._silence_due_ns(name) for name in self._instruments]
-        return min((at_ns for at_ns in (*stalls, *silences) if at_ns is not None), default=None)
+        every = (*stalls, *silences, self._cancel_again_ns())
+        return min((at_ns for at_ns in every if at_ns is not None), default=None)
+
+    def _cancel_again_ns(self) -> int | None:
+        """A silent feed brings no event at which the cancel of an order that still works would be sent again."""
+        if self._silent and any(stream.orders.working() for stream in self.streams.values()):
+            return self._clock.now_ns() + MIN_CANCEL_PAUSE_NS
+        return None
 
     def _silence_due_ns(self, name: InstrumentId) -> int | None:
-        if self._silence is None or name in self._silent or self.streams[name.venue].lock_step:
+        stream = self.streams[name.venue]
+        if self._silence is None or name in self._silent or stream.lock_step:
             return None
-        return self._silence.due_ns(name)
+        return self._silence.due_ns(name, stream.replay_speed)
 
     async def _stand_down_in_silence(self) -> None:
         now_ns = self._clock.now_ns()
         due = {name: self._silence_due_ns(name) for name in self._instruments}
         fallen_silent = [name for name, at_ns in due.items() if at_ns is not None and at_ns <= now_ns]
-        if self._silence is None or not fallen_silent:
-            return
-        for name in fallen_silent:
-            sentence = self._silence.sentence(name, now_ns)
-            _log.warning("market_data_silent", venue=name.venue, symbol=name.symbol, text=sentence)
-            self._state.report_problem(Problem.DATA_GAP, sentence, now_ns, standing=True)
-        self._silent.update(fallen_silent)
-        self._state.stand_down = HoldReason.DATA_GAP
-        self._state.changed.set()
-        await self._sender.cancel_all(tuple(self.streams.values()))
+        if self._silence is not None and fallen_silent:
+            for name in fallen_silent:
+                sentence = self._silence.sentence(name, now_ns)
+                _log.warning("market_data_silent", venue=name.venue, symbol=name.symbol, text=sentence)
+                self._state.report_problem(Problem.DATA_GAP, sentence, now_ns, standing=True)
+            self._silent.update(fallen_silent)
+            self._state.stand_down = HoldReason.DATA_GAP
+            self._state.changed.set()
+        if self._silent:
+            await self._sender.cancel_all(tuple(self.streams.values()))
 
     async def _give_up_lost_events(self, stream: VenueStream) -> None:
         stalls_at_ns = stream.stalls_at_ns(self._patience.target_ns)

@@ -86,7 +86,12 @@ class Refusals:
     @property
     def any_lasting(self) -> bool:
         """True while a pause is for a reason that does not go away by itself."""
-        return any(not pause.passing for pause in self._pauses.values())
+        return not all(pause.passing for pause in self._pauses.values())
+
+    @property
+    def learned(self) -> bool:
+        """Whether anything that was refused bears on what is sent next."""
+        return bool(self._pauses or self._caps)
 
     def must_wait(
         self, instrument: InstrumentId, side: Side, quantity: Decimal, now_ns: int, *, reduces: bool = False
@@ -99,15 +104,11 @@ class Refusals:
 
     def reduce_only(self, instrument: InstrumentId, now_ns: int) -> bool:
         """True while a pause says that only orders which reduce the position are admitted."""
-        if not self._pauses:
-            return False
         pauses = (self._pauses.get((instrument, side)) for side in Side)
         return any(pause is not None and pause.close_only and now_ns < pause.until_ns for pause in pauses)
 
     def cap(self, instrument: InstrumentId) -> Decimal | None:
         """The largest quantity to send; None when there is no known bound."""
-        if not self._caps:
-            return None
         caps = [cap.quantity for (name, _), cap in self._caps.items() if name == instrument]
         return min(caps, default=None)
 

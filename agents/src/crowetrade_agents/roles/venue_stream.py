@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import NamedTuple
 
 from crowetrade.gateway.v1 import gateway_pb2
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.domain.flow import MarketEvent, TargetPosition
+from crowetrade_agents.domain.numbers import parse_optional
 from crowetrade_agents.execution.alignment import Alignment, Step
 from crowetrade_agents.execution.own_orders import OwnOrders
 from crowetrade_agents.order_entry.port import OrderSession, Request, progress_request
@@ -45,6 +47,8 @@ class VenueStream:
         self.orders = OwnOrders()
         self.session: OrderSession | None = None
         self.lock_step = False
+        # Seconds of event time per second of the clock.
+        self.replay_speed = Decimal(1)
         # Last event that the gateway is known to have published.
         self.published = 0
         # In lock step, the last event up to which every report is in `orders`.
@@ -111,6 +115,7 @@ class VenueStream:
         """The gateway's truth replaces ours; returns what to send: unanswered orders and the last Progress."""
         sequence = snapshot.market_data_sequence
         self.lock_step = snapshot.lock_step
+        self.replay_speed = parse_optional(snapshot.replay_speed) or Decimal(1)
         if not self._logged_on_before:
             self._alignment.pass_over(sequence)
             self.finished = sequence

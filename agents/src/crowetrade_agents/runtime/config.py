@@ -23,6 +23,7 @@ from crowetrade_agents.models.sentence import validation_sentence
 from crowetrade_agents.portfolio.policy import PortfolioPolicy
 from crowetrade_api.files import CONFIG_DIRECTORY, EnvName, ListedInstrument, StrategyFile, VenueFile
 from crowetrade_api.names import CONTROL_PORT, GRPC_PORT, HTTP_PORT, ROLES, Role
+from crowetrade_api.v1alpha1.venueconnection import ShortSelling
 
 _NS_PER_SECOND = 1_000_000_000
 
@@ -198,4 +199,5 @@ def _instrument(detail: ListedInstrument) -> Instrument:
         tick_size=Decimal(detail.tick_size),
         lot_size=Decimal(detail.lot_size),
         min_quantity=Decimal(detail.min_quantity),
+        long_only=detail.short_selling == ShortSelling.FORBIDDEN,
     )

@@ -53,12 +53,12 @@ from crowetrade_agents.runtime.config import (
     quoting,
     shadow,
 )
-from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.sdk import Model
 from crowetrade_agents.signals.stage import SignalStage
 from crowetrade_api.files import StrategyFile
 from crowetrade_api.names import COMBINED_ROLE, ROLES, Role
 from crowetrade_process.health import Health
+from crowetrade_process.memory import give_back_memory
 from crowetrade_process.stopping import cancelled, unless_stopping
 
 LOOK_SECONDS = 1.0

@@ -18,9 +18,9 @@ after some failures in a row trading stands down until the model works again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import Bar, Trade
@@ -44,8 +44,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """Best bid and offer; prices in the instrument's quote currency, quantities in its units."""
 
     instrument: InstrumentId
@@ -61,16 +60,14 @@ class Quote:
         return (self.bid + self.ask) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """What a hook computed. `ready` is False while the model warms up; `values` may then be incomplete."""
 
     ready: bool
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(NamedTuple):
     """What the model expects over its horizon.
 
     `mu` is the expected log return of the weighted position and `sigma` (above 0) its standard deviation, both

@@ -21,7 +21,7 @@ the event. The promises:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -231,12 +231,11 @@ def _check_events(events: Sequence[Event], instruments: tuple[InstrumentId, ...]
         if event.time_ns < last.get(event.instrument.venue, 0):
             raise ValueError(f"{place}, is earlier than the one before it at its venue: sort the events by time_ns")
         last[event.instrument.venue] = event.time_ns
-        for field in fields(event):
-            value = getattr(event, field.name)
+        for name, value in event._asdict().items():
             if isinstance(value, float):
-                raise ValueError(f'{place}: {field.name} is a float; agents give Decimals, such as Decimal("1.05")')
-            if field.name in PRICES and not (isinstance(value, Decimal) and value.is_finite() and value > 0):
-                raise ValueError(f"{place}: {field.name} must be a Decimal above 0")
+                raise ValueError(f'{place}: {name} is a float; agents give Decimals, such as Decimal("1.05")')
+            if name in PRICES and not (isinstance(value, Decimal) and value.is_finite() and value > 0):
+                raise ValueError(f"{place}: {name} must be a Decimal above 0")
         if isinstance(event, Quote) and event.bid > event.ask:
             raise ValueError(f"{place}: the bid is above the ask")
 

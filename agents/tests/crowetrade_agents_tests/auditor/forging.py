@@ -53,7 +53,12 @@ def configuration(*rules: config_pb2.RiskRule, **more: object) -> config_pb2.Gat
     if not message.strategies:
         for name in ("alpha", "beta"):
             message.strategies.add(
-                strategy=name, state=ACTIVE, capital="100000", capital_currency="USD", labels={"desk": "fx"}
+                strategy=name,
+                state=ACTIVE,
+                capital="100000",
+                capital_currency="USD",
+                labels={"desk": "fx"},
+                symbols=("EUR-USD", "GBP-USD", "GILT"),
             )
     message.revision = revision_of(message)
     return message

@@ -28,7 +28,7 @@ def journal(limits: Mapping[str, Mapping[str, str]], **more: object) -> Journal:
     return Journal([pb.JournalEvent(at_unix_ns=START, configuration_applied=applied)])
 
 
-def audit(one: Journal, two: Journal, *, quoted: bool = True) -> Fleet:
+def audit(one: Journal, two: Journal, *, quoted: bool = True, more: Quote | None = None) -> Fleet:
     """Both journals by the times of their events."""
     fleet = Fleet()
     for name in NAMES:
@@ -37,6 +37,8 @@ def audit(one: Journal, two: Journal, *, quoted: bool = True) -> Fleet:
         if quoted:
             ledger.marks.heard(1)
             ledger.marks.add("EUR-USD", Quote(START - 60 * SECOND, decimal("1.1"), decimal("1.1")))
+            if more is not None:
+                ledger.marks.add("EUR-USD", more)
     events = [
         (event.at_unix_ns, place, sequence, event)
         for place, written in enumerate((one, two))
@@ -102,6 +104,82 @@ def test_opposite_positions_of_two_gateways_cancel_out_in_the_net() -> None:
     two = journal({"maxNetNotional": values}).order(50, after=10, **QUOTED)
 
     assert found(audit(one, two)) == []
+
+
+LOSSES: dict[str, tuple[str, str]] = {
+    # 150 at each gateway, with a capital of 200,000.
+    "maxDailyLoss": ("300", "299"),
+    "maxDrawdown": ("0.0015", "0.001495"),
+    "maxLossPerMinute": ("0.0015", "0.001495"),
+}
+
+
+def losing(limit: str, value: str, *, day: str = "2023-11-14") -> Journal:
+    """A gateway that bought 10,000 at 1.1; the market falls to 1.085 in the tenth second."""
+    one = journal({limit: {"value": value}})
+    mark = pb.LossMarked(risk_limit="shared", uid="uid-shared", day=day, day_start="0", peak="0", currency="USD")
+    one.add(0, loss_marked=mark).order(1, after=1, **QUOTED)
+    bought: dict[str, Any] = {"symbol": "EUR-USD", "side": 1, "quantity": "10000", "price": "1.1", "fee": "0"}
+    return one.add(1, order_executed=pb.OrderExecuted(cl_ord_id="alpha-forged-1", exec_id="x", **bought))
+
+
+def audit_losses(one: Journal, two: Journal) -> Fleet:
+    """Both, with the quotes; the last order of `two` is judged."""
+    return audit(one, two, more=Quote(START + 10 * SECOND, decimal("1.085"), decimal("1.085")))
+
+
+FALLEN: dict[str, Any] = {"price": "1.085", "bid_price": "1.085", "ask_price": "1.085"}
+
+
+@pytest.mark.parametrize("limit", LOSSES)
+def test_losses_of_all_gateways_are_judged_together(limit: str) -> None:
+    for value, accused in zip(LOSSES[limit], ([], [(limit, "alpha-forged-50")]), strict=True):
+        fleet = audit_losses(losing(limit, value), losing(limit, value).order(50, after=20, **FALLEN))
+
+        assert found(fleet) == accused
+        assert all((item.computed, item.allowed) == ("300", "299") for item in fleet.findings)
+        assert not fleet.unjudged
+
+
+@pytest.mark.parametrize("limit", LOSSES)
+def test_a_gateway_whose_breach_is_latched_takes_no_share_of_the_others(limit: str) -> None:
+    value = LOSSES[limit][1]
+    latched = pb.BreachChanged(
+        breach="b", risk_limit="shared", uid="uid-shared", limit=limit, action="Block", enforced=True
+    )
+    one = losing(limit, value).add(9, breach_changed=latched)
+
+    assert found(audit_losses(one, losing(limit, value).order(50, after=20, **FALLEN))) == []
+
+
+def test_a_loss_of_another_day_counts_nothing_and_without_a_baseline_it_is_not_judged() -> None:
+    two = losing("maxDailyLoss", "299").order(50, after=20, **FALLEN)
+
+    # At gateway one its own order is wrong; that of gateway two is not.
+    accused = found(audit_losses(losing("maxDailyLoss", "299", day="2023-11-13"), two))
+    assert accused == [("maxDailyLoss", "alpha-forged-1")]
+
+    one = losing("maxDailyLoss", "299")
+    one.events = [event for event in one.events if event.WhichOneof("event") != "loss_marked"]
+    fleet = audit_losses(one, two)
+
+    assert found(fleet) == []
+    assert ("two", "maxDailyLoss") in [(item.venue, item.limit) for item in fleet.unjudged]
+
+
+def test_a_gateway_that_has_started_knows_no_minute_before_it() -> None:
+    one = losing("maxLossPerMinute", "0.001495").add(9, session_started=pb.SessionStarted(pod="p", fencing_token=2))
+    two = losing("maxLossPerMinute", "0.001495").order(50, after=20, **FALLEN)
+
+    assert found(audit_losses(one, two)) == []
+
+
+def test_a_loss_counts_by_the_limit_that_its_own_gateway_has() -> None:
+    """150 of 600 and 150 of 200 are the whole; the limit of one of them was lowered a moment ago."""
+    two = losing("maxDailyLoss", "200").order(50, after=20, **FALLEN)
+
+    assert found(audit_losses(losing("maxDailyLoss", "600"), two)) == []
+    assert found(audit_losses(losing("maxDailyLoss", "599"), two)) == [("maxDailyLoss", "alpha-forged-50")]
 
 
 def test_without_prices_of_the_other_gateway_the_sum_is_not_judged() -> None:

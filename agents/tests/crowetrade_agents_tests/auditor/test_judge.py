@@ -3,7 +3,7 @@ through the gate raises exactly that alert, and the same order just within the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -317,9 +317,11 @@ def apply(*rules: config_pb2.RiskRule, **more: object) -> dict[str, Any]:
     return {"configuration_applied": pb.ConfigurationApplied(revision=message.revision, config=message)}
 
 
-def bound(state: config_pb2.TradingState.ValueType) -> list[config_pb2.StrategyBinding]:
+def bound(
+    state: config_pb2.TradingState.ValueType, symbols: Sequence[str] = ("EUR-USD",)
+) -> list[config_pb2.StrategyBinding]:
     """Alpha in a state."""
-    return [config_pb2.StrategyBinding(strategy="alpha", state=state)]
+    return [config_pb2.StrategyBinding(strategy="alpha", state=state, symbols=symbols)]
 
 
 RULE = rule(BASE, "base")
@@ -333,7 +335,9 @@ def guests() -> dict[str, Any]:
     binds = rule(BASE, "base")
     binds.strategies.append("alpha.ops")
     strategies = [
-        config_pb2.StrategyBinding(strategy=name, state=config_pb2.TRADING_STATE_ACTIVE, labels={"desk": "fx"})
+        config_pb2.StrategyBinding(
+            strategy=name, state=config_pb2.TRADING_STATE_ACTIVE, labels={"desk": "fx"}, symbols=["EUR-USD"]
+        )
         for name in binds.strategies
     ]
     labels = {"ops": config_pb2.NamespaceLabels(labels={"owner": "quants"})}
@@ -407,9 +411,9 @@ CONTROLS: dict[str, tuple[str, Forge]] = {
         "binding",
         lambda it: it.add(**apply(RULE, strategies=bound(config_pb2.TRADING_STATE_SUSPENDED))).order(),
     ),
-    "a strategy that may only reduce": (
+    "an instrument that its strategy names no more": (
         "binding",
-        lambda it: it.add(**apply(RULE, strategies=bound(config_pb2.TRADING_STATE_CLOSE_ONLY))).order(),
+        lambda it: it.add(**apply(RULE, strategies=bound(ACTIVE, ["GBP-USD"]))).order(),
     ),
     "a strategy that is bound no more": (
         "binding",
@@ -468,6 +472,9 @@ ADMITTED: dict[str, Forge] = {
     "a kill order that lets reduce": lambda it: it.add(kill_changed=kill(kill_pb2.KILL_MODE_CLOSE_ONLY)).order(
         **SMALLER
     ),
+    "an order that reduces what its strategy has left": lambda it: it.add(
+        **apply(RULE, strategies=bound(ACTIVE, ["GBP-USD"]))
+    ).order(**SMALLER),
     "a kill order that flattens": lambda it: it.add(kill_changed=kill(kill_pb2.KILL_MODE_FLATTEN)).order(**CLOSING),
     "a breach that is told alone": lambda it: it.add(breach_changed=breach("Alert")).order(),
     "a breach of another strategy": lambda it: it.add(breach_changed=breach(subject="beta")).order(),

@@ -18,7 +18,7 @@ from crowetrade_api.gateway_config import revision_of
 def config(**changes: object) -> pb.GatewayConfig:
     """A configuration as the operator writes it, revision included."""
     given = {
-        "strategies": [pb.StrategyBinding(strategy="ema", state=pb.TRADING_STATE_ACTIVE)],
+        "strategies": [pb.StrategyBinding(strategy="ema", state=pb.TRADING_STATE_ACTIVE, symbols=["EUR-USD"])],
         "rules": [message()],
         "on_record": pb.JournalRecordOnFile(fencing_token=7, sequence=1234),
         **changes,
@@ -52,7 +52,6 @@ def test_everything_is_read() -> None:
         (pb.TRADING_STATE_ACTIVE, TradingState.ACTIVE),
         (pb.TRADING_STATE_SUSPENDED, TradingState.HALTED),
         (pb.TRADING_STATE_FLATTEN, TradingState.FLATTEN),
-        (pb.TRADING_STATE_CLOSE_ONLY, TradingState.CLOSE_ONLY),
         (pb.TRADING_STATE_UNSPECIFIED, TradingState.HALTED),
         (99, TradingState.HALTED),
     ],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import Side, TimeInForce
 from crowetrade_agents.execution.own_orders import WorkingOrder
@@ -25,6 +26,7 @@ POLICY = ExecutionPolicy(
     participation_cap=Decimal("0.1"),
 )
 NO_CAP = replace(POLICY, participation_cap=None)
+LONG_ONLY = replace(EUR_USD, long_only=True)
 TOP = TopOfBook(EUR, Decimal("1.10000"), Decimal(500_000), Decimal("1.10010"), Decimal(200_000), 0)
 
 
@@ -49,9 +51,10 @@ def plan(
     policy: ExecutionPolicy = POLICY,
     cap: int | None = None,
     reduce_only: bool = False,
+    instrument: Instrument = EUR_USD,
 ) -> Plan:
     largest = None if cap is None else Decimal(cap)
-    return plan_child(Decimal(target), Decimal(position), orders, top, policy, EUR_USD, largest, reduce_only)
+    return plan_child(Decimal(target), Decimal(position), orders, top, policy, instrument, largest, reduce_only)
 
 
 def child(side: Side, quantity: int, price: str | None) -> Child:
@@ -75,6 +78,12 @@ def child(side: Side, quantity: int, price: str | None) -> Child:
         (plan(-100_000, 94_000, policy=NO_CAP, reduce_only=True), child(SELL, 94_000, "1.09989")),
         (plan(100_000, -94_000, policy=NO_CAP, reduce_only=True), child(BUY, 94_000, "1.10021")),
         (plan(50_000, 94_000, policy=NO_CAP, reduce_only=True), child(SELL, 44_000, "1.09989")),
+        (plan(-100_000, 94_000, policy=NO_CAP, instrument=LONG_ONLY), child(SELL, 94_000, "1.09989")),
+        (
+            plan(-100_000, 94_000, (working(SELL, 90_000, "1.10000"),), policy=NO_CAP, instrument=LONG_ONLY),
+            child(SELL, 4_000, "1.09989"),
+        ),
+        (plan(0, -94_000, policy=NO_CAP, instrument=LONG_ONLY), child(BUY, 94_000, "1.10021")),
     ],
     ids=[
         "buys what the cap allows",
@@ -90,6 +99,9 @@ def child(side: Side, quantity: int, price: str | None) -> Child:
         "a long position is closed, not turned around",
         "nor is a short one",
         "a part is closed",
+        "a long position is closed where shorts are refused",
+        "and what works already counts as sold",
+        "an old short position is closed",
     ],
 )
 def test_a_child_is_ordered(given_plan: Plan, expected: Child) -> None:
@@ -103,13 +115,15 @@ def test_a_child_is_ordered(given_plan: Plan, expected: Child) -> None:
         (plan(10_000, position=9_500), IdleReason.AT_TARGET),
         (plan(100_000, orders=(working(BUY, 100_000),)), IdleReason.WORKING),
         (plan(100_000, top=None), IdleReason.NO_QUOTE),
-        (plan(100_000, top=replace(TOP, bid_price=Decimal("1.2"))), IdleReason.CROSSED_QUOTE),
-        (plan(100_000, top=replace(TOP, ask_quantity=None)), IdleReason.NO_QUOTED_QUANTITY),
-        (plan(100_000, top=replace(TOP, ask_quantity=Decimal(9_999))), IdleReason.BELOW_MIN_QUANTITY),
-        (plan(100_000, top=replace(TOP, ask_quantity=Decimal(0))), IdleReason.BELOW_MIN_QUANTITY),
+        (plan(100_000, top=TOP._replace(bid_price=Decimal("1.2"))), IdleReason.CROSSED_QUOTE),
+        (plan(100_000, top=TOP._replace(ask_quantity=None)), IdleReason.NO_QUOTED_QUANTITY),
+        (plan(100_000, top=TOP._replace(ask_quantity=Decimal(9_999))), IdleReason.BELOW_MIN_QUANTITY),
+        (plan(100_000, top=TOP._replace(ask_quantity=Decimal(0))), IdleReason.BELOW_MIN_QUANTITY),
         (plan(100_000, policy=NO_CAP, cap=999), IdleReason.BELOW_MIN_QUANTITY),
         (plan(100_000, 94_000, policy=NO_CAP, reduce_only=True), IdleReason.AT_TARGET),
         (plan(-100_000, policy=NO_CAP, reduce_only=True), IdleReason.AT_TARGET),
+        (plan(-100_000, policy=NO_CAP, instrument=LONG_ONLY), IdleReason.AT_TARGET),
+        (plan(-100_000, -94_000, policy=NO_CAP, instrument=LONG_ONLY), IdleReason.AT_TARGET),
     ],
 )
 def test_nothing_is_ordered_for_a_reason(given_plan: Plan, reason: IdleReason) -> None:

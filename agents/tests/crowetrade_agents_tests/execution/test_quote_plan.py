@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade_agents.domain.flow import TargetQuotes
+from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.execution.own_orders import WorkingOrder
@@ -30,6 +31,7 @@ QUOTES = TargetQuotes(
     max_position=Decimal(40_000),
 )
 TICK = EUR_USD.tick_size
+LONG_ONLY = replace(EUR_USD, long_only=True)
 
 
 def working(side: Side, price: str | None, leaves: int = 10_000, cl_ord_id: str = "w") -> WorkingOrder:
@@ -53,6 +55,7 @@ def plan(
     requote_ticks: int = 3,
     cap: int | None = None,
     reduce_only: bool = False,
+    instrument: Instrument = EUR_USD,
 ) -> QuotePlan:
     return plan_quotes(
         quotes,
@@ -60,7 +63,7 @@ def plan(
         orders,
         top,
         requote_ticks,
-        EUR_USD,
+        instrument,
         None if cap is None else Decimal(cap),
         reduce_only,
     )
@@ -92,6 +95,7 @@ def children(given_plan: QuotePlan) -> list[tuple[Side, str, str]]:
         (plan(cap=6_500), [(BUY, "6000", "1.09995"), (SELL, "6000", "1.10015")]),
         (plan(3_000, reduce_only=True), [(SELL, "3000", "1.10012")]),
         (plan(-3_000, reduce_only=True), [(BUY, "3000", "1.09998")]),
+        (plan(3_000, instrument=LONG_ONLY), [(BUY, "10000", "1.09992"), (SELL, "3000", "1.10012")]),
         (plan(0, working(SELL, "1.10015")), [(BUY, "10000", "1.09995")]),
         # Where a bid would not be positive there is none.
         (plan(quotes=QUOTES._replace(half_spread=Decimal(2))), [(SELL, "10000", "3.10005")]),
@@ -110,6 +114,7 @@ def children(given_plan: QuotePlan) -> list[tuple[Side, str, str]]:
         "cut to what limits let pass",
         "reduces a long position only",
         "reduces a short position only",
+        "sells what is held where shorts are refused",
         "the other side rests",
         "wider than the price",
     ],
@@ -146,7 +151,7 @@ BID, ASK = working(BUY, "1.09995", cl_ord_id="bid"), working(SELL, "1.10015", cl
         (plan(0, BID, ASK, quotes=None), ("bid", "ask")),
         (plan(0, BID, replace(ASK, cancelling=True), quotes=None), ("bid",)),
         (plan(0, BID, ASK, top=None), ("bid", "ask")),
-        (plan(0, BID, ASK, top=replace(TOP, bid_price=Decimal("1.2"))), ("bid", "ask")),
+        (plan(0, BID, ASK, top=TOP._replace(bid_price=Decimal("1.2"))), ("bid", "ask")),
     ],
     ids=[
         "where they are to be",
@@ -179,7 +184,7 @@ def test_a_quote_that_is_not_wanted_there_is_cancelled_first(given_plan: QuotePl
         (plan(0, replace(BID, unknown=True), replace(ASK, cancelling=True)), IdleReason.WORKING),
         (plan(quotes=None), IdleReason.NOT_QUOTED),
         (plan(top=None), IdleReason.NO_QUOTE),
-        (plan(top=replace(TOP, ask_price=Decimal(1))), IdleReason.CROSSED_QUOTE),
+        (plan(top=TOP._replace(ask_price=Decimal(1))), IdleReason.CROSSED_QUOTE),
         (plan(quotes=QUOTES._replace(quantity=Decimal(999))), IdleReason.BELOW_MIN_QUANTITY),
         (plan(quotes=QUOTES._replace(quantity=Decimal(0), max_position=Decimal(0))), IdleReason.BELOW_MIN_QUANTITY),
         (plan(reduce_only=True), IdleReason.BELOW_MIN_QUANTITY),

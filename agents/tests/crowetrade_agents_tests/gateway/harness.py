@@ -32,6 +32,7 @@ from crowetrade_process.health import Health
 from crowetrade_process.stopping import cancelled
 
 NAMESPACE, VENUE, STRATEGY, SYMBOL = "desk", "sim", "ema", "EUR-USD"
+SYMBOLS = (SYMBOL, "GBP-USD")
 RUN = "1hg3k2m9p0ab"
 WAIT_SECONDS = 20
 FIRST_NS = 1_400_000_000_000_000_000
@@ -104,7 +105,7 @@ def configuration(
     message = config_pb2.GatewayConfig(halted_reason=halted_reason)
     names = strategies or (STRATEGY,)
     for strategy in names:
-        message.strategies.add(strategy=strategy, state=state)
+        message.strategies.add(strategy=strategy, state=state, symbols=SYMBOLS)
     wanted = (limit("maxOrderQuantity", "10000"), limit("maxPositionQuantity", "20000")) if limits is None else limits
     if wanted:
         message.rules.add(risk_limit="desk", uid="u1", generation=3, strategies=names, limits=wanted, enforce=True)

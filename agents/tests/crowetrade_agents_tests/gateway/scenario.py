@@ -31,6 +31,8 @@ RUN = "1hg3k2m9p0ab"
 INSTRUMENTS = {
     item: Instrument(item, "USD", Decimal(1), Decimal("0.00001"), Decimal(1000), Decimal(1000)) for item in (EUR, GBP)
 }
+SYMBOLS = frozenset({"EUR-USD", "GBP-USD", "USD-JPY", "USD-CHF", "NESN"})
+"""What strategies trade, also at gateways that list other instruments."""
 
 
 def cl_ord_id(number: int, strategy: str = "alpha") -> str:
@@ -77,7 +79,8 @@ def configuration(
     """What the operator wants; both strategies are active unless it is said otherwise."""
     bound = dict(bindings) if bindings is not None else dict.fromkeys(("alpha", "beta"), TradingState.ACTIVE)
     compiled = RuleSet(tuple(compile_rule(item) for item in (rules or (rule(),))))
-    return Configuration(revision, bound, rules=compiled, **more)  # type: ignore[arg-type]
+    tradable = dict.fromkeys(bound, SYMBOLS)
+    return Configuration(revision, bound, rules=compiled, **{"tradable": tradable, **more})  # type: ignore[arg-type]
 
 
 def terms(number: int = 1, **changes: object) -> OrderTerms:
@@ -122,10 +125,10 @@ class Scenario:
         if ready:
             self.make_ready()
 
-    def make_ready(self) -> None:
+    def make_ready(self, snapshot: port.VenueSnapshot | None = None) -> None:
         """Configured, logged on, quoted; both strategies have a session."""
         self.do(commands.Configure(configuration()))
-        self.do(commands.VenueConnected(port.VenueSnapshot()))
+        self.do(commands.VenueConnected(snapshot or port.VenueSnapshot()))
         for sequence, instrument in enumerate((EUR, GBP), start=1):
             self.venue(port.QuoteChanged(sequence, book(instrument)))
         for session, strategy in enumerate(("alpha", "beta"), start=1):

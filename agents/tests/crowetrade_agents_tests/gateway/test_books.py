@@ -72,9 +72,9 @@ counters { strategy: "beta" rejected: 1 last_reject { strategy: "beta" reason: "
   count: 1 text: "order quantity 2000000 is above maxOrderQuantity 1000000 of desk: send smaller orders" }
   last_reject_since_unix_ns: 1700000001000000002 last_reject_unix_ns: 1700000001000000002 }
 used_ids { prefix: "alpha-1hg3k2m9p0ab" highest: 8 }
-halts { halt: "UnknownExecution@1" text: "the venue reports execution e9 of 3000 sim-fx/GBP-USD under ClOrdID 'x',
+halts { halt: "UnknownExecution@24" text: "the venue reports execution e9 of 3000 sim-fx/GBP-USD under ClOrdID 'x',
   which no order of this gateway has: find out who sent it; then annotate the VenueConnection with
-  trading.crowetrade.io/clear-halt=UnknownExecution@1" }
+  trading.crowetrade.io/clear-halt=UnknownExecution@24" }
 configuration { revision: "r2" members { risk_limit: "desk" strategies: "" strategies: "alpha" strategies: "beta" } }
 at_unix_ns: 1700000001000000002
 venue_unix_ns: 1700000001000000002

@@ -164,6 +164,69 @@ def test_the_loss_of_a_minute_is_forgotten_after_a_minute() -> None:
     assert len(desk.latched) == 1
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_start_knows_no_minute_until_one_is_over(snapshot: bool) -> None:
+    """Within a minute 600 of 1,000 were lost, and 600 more after the start: no breach, and nothing left meanwhile."""
+    desk = _losing({"maxLossPerMinute": "0.01"})
+    desk.quote("1.04")
+    assert desk.latched == []
+    books = desk.books.to_message() if snapshot else None
+    restarted = Desk(books=recover(VENUE, books, () if snapshot else desk.events), ready=False)
+    restarted.now = desk.now
+    restarted.do(commands.Logon("alpha", 1))
+    restarted.put(loss_rule({"maxLossPerMinute": "0.01"}))
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    restarted.quote("1.04")
+    restarted.quote("0.98")
+
+    assert "< REJECTED MissingMark" in kinds(restarted.order(11))
+    text = restarted.state.live.refused["alpha"].events("alpha")[-1].text
+    assert text.startswith("profit and loss of the minute before this gateway started is not known until ")
+    assert "> order" in kinds(restarted.order(12, side=Side.SELL, price=Decimal("0.98")))
+    restarted.later(58)
+    restarted.quote("0.98")
+    assert kinds(restarted.order(13))[-1] == "< REJECTED MissingMark"
+    restarted.later(2.1)
+    restarted.quote("0.98")
+    assert "> order" in kinds(restarted.order(14))
+    assert restarted.latched == []
+
+
+def test_what_is_lost_since_a_start_is_a_breach_at_once() -> None:
+    desk = _losing({"maxLossPerMinute": "0.01"})
+    restarted = Desk(books=desk.folded(), ready=False)
+    restarted.put(loss_rule({"maxLossPerMinute": "0.01"}))
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    restarted.quote("1.1")
+    restarted.quote("0.99")
+
+    assert len(restarted.latched) == 1
+
+
+def test_whoever_is_bound_for_the_first_time_has_no_minute_before() -> None:
+    restarted = Desk(books=_losing({"maxDrawdown": "0.9"}).folded(), ready=False)
+    restarted.do(commands.Logon("alpha", 1))
+    restarted.put(loss_rule({"maxLossPerMinute": "0.01"}, "new"))
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    restarted.quote("1.1")
+
+    assert "> order" in kinds(restarted.order(11))
+
+
+def test_a_minute_whose_breach_a_person_has_cleared_begins_then() -> None:
+    desk = _losing({"maxLossPerMinute": "0.01"})
+    desk.quote("0.98")
+    (breach,) = desk.latched
+    restarted = Desk(books=desk.folded(), ready=False)
+    restarted.do(commands.Logon("alpha", 1))
+    restarted.do(commands.VenueConnected(port.VenueSnapshot()))
+    restarted.quote("0.98")
+    restarted.put(loss_rule({"maxLossPerMinute": "0.01"}), cleared_breaches={("loss", breach): "looked at"})
+
+    assert restarted.latched == []
+    assert "> order" in kinds(restarted.order(11))
+
+
 def test_a_value_that_stood_still_was_there_all_the_time() -> None:
     desk = _losing({"maxLossPerMinute": "0.01"})
     desk.later(600)
@@ -196,6 +259,8 @@ def test_without_a_mark_only_orders_that_reduce_leave(limits: dict[str, str]) ->
     restarted.do(commands.Logon("alpha", 1))
     restarted.quote("1.3", GBP)
     assert kinds(restarted.order(11, instrument=GBP))[-1] == "< REJECTED MissingMark"
+    restarted.later(60)
+    restarted.quote("1.3", GBP)
     restarted.quote("1.1")
     assert kinds(restarted.order(12, instrument=GBP))[0] == "order_submitted"
     assert _reducing(restarted, 13)[0] == "order_submitted"
@@ -1181,6 +1246,40 @@ def test_a_gateway_may_lose_its_share() -> None:
     desk.quote("1.0975")
     assert desk.latched == []
     desk.quote("1.0974")
+    assert kinds(desk.order(2))[-1] == "< REJECTED MaxDailyLoss"
+    assert kinds(desk.order(3, side=Side.SELL))[-1] == "< PENDING_NEW"
+    desk.later(0.999)
+    assert desk.latched == []
+    desk.later(0.001)
+    assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/-"]
+
+
+def test_a_loss_above_the_share_is_no_breach_when_more_of_it_comes_or_the_loss_is_over() -> None:
+    desk = _shared("0.25")
+    desk.trade(1, 10_000)
+    for _ in range(3):
+        desk.quote("1.0974")
+        desk.later(0.9)
+        desk.quote("1.0976")
+        desk.later(0.9)
+    assert desk.latched == []
+    desk.quote("1.0974")
+    key = ("uid-loss", "maxDailyLoss")
+    desk.do(commands.SharesChanged({key: 300_000}, {key: 300_000}))
+    desk.later(2)
+    assert desk.latched == []
+    assert kinds(desk.order(2))[-1] == "< PENDING_NEW"
+
+
+def test_another_configuration_gives_no_loss_above_the_share_more_time() -> None:
+    desk = _shared("0.25")
+    desk.trade(1, 10_000)
+    desk.quote("1.0974")
+    desk.later(0.6)
+    shared = loss_rule(DAILY, aggregate_total=True)
+    shared.gateways.extend((VENUE, "other"))
+    desk.put(shared, revision="r2")
+    desk.later(0.4)
     assert [name.partition("@")[0] for name in desk.latched] == ["maxDailyLoss/-"]
 
 

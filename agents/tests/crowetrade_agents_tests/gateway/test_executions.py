@@ -290,3 +290,20 @@ def test_the_auditor_follows(long_ago: Scenario) -> None:
         ledger.apply(sequence, event)
 
     assert ledger.differences(long_ago.books.to_message()) == []
+
+
+def test_what_is_asked_for_again_is_recognised_although_others_are_booked_before_it_comes() -> None:
+    def booked(number: int) -> journal_pb2.OrderExecuted:
+        return journal_pb2.OrderExecuted(exec_id=f"e{number}", transact_unix_ns=START + number)
+
+    known = BookedExecutions()
+    for number in range(executions.KEPT):
+        known.add(booked(number))
+    since = known.since(0)
+    for number in range(executions.KEPT, executions.KEPT + executions.KEPT // 2):
+        known.add(booked(number))
+
+    asked_for = [number for number in range(executions.KEPT) if START + number >= since]
+    assert len(asked_for) == executions.KEPT // 2
+    assert all(known.has(booked(number)) for number in asked_for)
+    assert known.knows_since(since)

@@ -322,15 +322,17 @@ async def test_a_gateway_that_has_just_appended_needs_no_other_proof() -> None:
     assert journal.confirmed == 0
 
 
-async def test_a_snapshot_that_cannot_be_written_is_told_and_nothing_else() -> None:
+async def test_a_snapshot_that_cannot_be_written_is_counted_and_told_and_nothing_else() -> None:
     class NoSnapshots(Journal):
         async def write_snapshot(self, books: Any, head: JournalHead) -> None:
             raise JournalUnavailable("no room")
 
+    failed = REGISTRY.get_sample_value("crowetrade_gateway_snapshots_failed_total")
     actor = gateway(NoSnapshots(), Venue())
     with capture_logs() as logs:
         await actor.snapshot()
 
+    assert REGISTRY.get_sample_value("crowetrade_gateway_snapshots_failed_total") == (failed or 0) + 1
     assert logs == [{"event": "snapshot_not_written", "error": "no room", "log_level": "warning"}]
 
 
@@ -526,6 +528,13 @@ async def test_in_lock_step_the_strategies_owe_progress_for_what_is_published() 
     (logon,) = handle(actor.state, commands.Logon("beta", 9), START)
     assert isinstance(logon, effects.AcceptLogon)
     assert logon.snapshot.lock_step
+
+
+async def test_a_strategy_that_logs_on_hears_how_fast_the_recording_is_replayed() -> None:
+    actor, *_ = _watched(port.VenueFeatures(replay_speed=Decimal("0.5")))
+    (logon,) = handle(actor.state, commands.Logon("beta", 9), START)
+    assert isinstance(logon, effects.AcceptLogon)
+    assert (logon.snapshot.lock_step, logon.snapshot.replay_speed) == (False, "0.5")
 
 
 @pytest.mark.parametrize(("count", "p99_ns"), [(0, 0), (1, 1), (2, 2), (99, 99), (100, 99), (101, 100), (200, 198)])

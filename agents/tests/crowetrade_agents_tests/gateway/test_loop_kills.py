@@ -24,8 +24,8 @@ NAME = ("cl-research", "stop")
 LATER = START + 1000 * SECOND
 
 
-def kill(mode: kill_pb2.KillMode.ValueType = kill_pb2.KILL_MODE_CANCEL) -> Kill:
-    order = kill_pb2.KillOrder(namespace=NAME[0], name=NAME[1], uid="u1", generation=1, mode=mode)
+def kill(mode: kill_pb2.KillMode.ValueType = kill_pb2.KILL_MODE_CANCEL, generation: int = 1) -> Kill:
+    order = kill_pb2.KillOrder(namespace=NAME[0], name=NAME[1], uid="u1", generation=generation, mode=mode)
     return Kill(order, Channel.RPC)
 
 
@@ -366,6 +366,43 @@ async def test_with_neither_file_nor_journal_it_is_not_acknowledged_yet() -> Non
     await settle()
     assert scenario.state.live.kills[NAME].stored
     running.cancel()
+
+
+async def test_it_is_obeyed_before_the_actor_has_had_its_turn() -> None:
+    scenario, journal, hub = with_resting(1), Journal(), Told()
+    actor, venue = Gateway(*(parts := _parts(scenario, journal, hub))), parts[3]
+    await actor.put(order(2))
+
+    actor.put_kill(kill())
+    await actor.put(order(3))
+
+    assert venue.sent == ["cancel 1"]
+    assert hub.reasons == ["KillSwitchEngaged", "KillSwitchEngaged"]
+    assert journal.records == []
+    running = asyncio.create_task(actor.run())
+    await settle()
+    running.cancel()
+    assert venue.sent == ["cancel 1"]
+    assert [kind for record in journal.records for kind in record] == ["kill_changed", "cancel_submitted"]
+
+
+async def test_what_one_asks_for_does_not_leave_when_the_next_one_stops_it_before_the_actor_has_had_its_turn() -> None:
+    scenario, journal = Scenario(), Journal()
+    scenario.order(terms(1))
+    scenario.executed(1, "10000")
+    scenario.venue(port.QuoteChanged(1, book()))
+    actor, venue = actor_of(scenario, journal)
+
+    actor.put_kill(kill(kill_pb2.KILL_MODE_FLATTEN))
+    closing = list(scenario.state.books.open)
+    actor.put_kill(Rearm(*NAME, "u1", 2))
+    actor.put_kill(kill(generation=3))
+
+    running = asyncio.create_task(actor.run())
+    await settle()
+    running.cancel()
+    assert len(closing) == 1
+    assert venue.sent == []
 
 
 async def test_a_re_arming_is_obeyed_in_its_place_among_kill_orders() -> None:

@@ -11,7 +11,6 @@ from crowetrade_agents.domain.orders import TimeInForce
 from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.gateway.books import OVERLAP_NS
 from crowetrade_agents.gateway.executions import BookedExecutions
-from crowetrade_agents.gateway.recovery import RECALL_NS
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.venues import port
 from crowetrade_agents.venues.adapters.simulated import requests
@@ -25,6 +24,7 @@ from crowetrade_agents_tests.gateway.scenario import EUR, INSTRUMENTS, SECOND, S
 
 QUOTES = 900
 """One a second."""
+RECALL_NS = 60 * SECOND
 LOST_SECOND = (Fault(FaultKind.LOSE, Message.EXECUTED, 2),)
 
 

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from crowetrade.bus.v1 import journal_pb2
-from crowetrade_agents.auditor.ledger import IDS_KEPT, Ledger
+from crowetrade_agents.auditor.ledger import IDS_KEPT
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.gateway import commands
 from crowetrade_agents.gateway.books import ENDED_KEPT, Books
 from crowetrade_agents.gateway.order import FORMER_KEPT, Order
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.venues import port
+from crowetrade_agents_tests.gateway.audited import Following, audited
 from crowetrade_agents_tests.gateway.scenario import EUR, INSTRUMENTS, VENUE, Scenario, cl_ord_id, kinds
 
 SETTINGS = Settings("cl-research", VENUE, "pod-1", INSTRUMENTS, orders_per_second=10**6, order_burst=10**6)
@@ -88,13 +89,6 @@ def _event(number: int = FORGOTTEN, **changes: object) -> port.Executed:
     return port.Executed(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def _audited(scenario: Scenario) -> Ledger:
-    ledger = Ledger("cl-research", VENUE)
-    for sequence, event in enumerate(scenario.events, start=1):
-        ledger.apply(sequence, event)
-    return ledger
-
-
 def _sizes(scenario: Scenario) -> tuple[int, int, int, int]:
     """What one order could make grow: its part of a snapshot in bytes, names in the books and with the auditor, and
     timers."""
@@ -102,7 +96,7 @@ def _sizes(scenario: Scenario) -> tuple[int, int, int, int]:
     return (
         booked.ByteSize(),
         len(scenario.books._by_id),
-        len(_audited(scenario)._by_id),
+        len(audited(scenario)._by_id),
         len(scenario.state.live.timers),
     )
 
@@ -110,10 +104,10 @@ def _sizes(scenario: Scenario) -> tuple[int, int, int, int]:
 def test_ten_thousand_replacements_make_neither_snapshot_nor_memory_larger() -> None:
     few = _sizes(_resting(100))
     scenario = _resting(10_000)
-    size, names, audited, timers = _sizes(scenario)
+    size, names, ids, timers = _sizes(scenario)
 
     assert names == few[1] == FORMER_KEPT + 1
-    assert audited == few[2] == IDS_KEPT
+    assert ids == few[2] == IDS_KEPT
     assert timers == few[3]
     # The numbers in the ClOrdIDs have two digits more.
     assert size <= few[0] + 2 * (FORMER_KEPT + 1)
@@ -166,7 +160,7 @@ def test_an_execution_under_a_forgotten_cl_ord_id_is_booked_to_its_order(replace
     assert not scenario.books.halts
     if not restart:
         assert scenario.folded().to_message().open == scenario.books.to_message().open
-        assert _audited(scenario).differences(scenario.books.to_message()) == []
+        assert audited(scenario).differences(scenario.books.to_message()) == []
 
 
 def test_an_execution_that_was_booked_is_known_though_the_venue_calls_the_order_otherwise_by_now() -> None:
@@ -178,6 +172,21 @@ def test_an_execution_that_was_booked_is_known_though_the_venue_calls_the_order_
     assert scenario.find(2) is None
     assert kinds(scenario.venue(_event(2, at_ns=2))) == []
     assert scenario.position() == 5000
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_execution_of_a_replacement_that_was_refused_is_booked_to_its_order(restart: bool) -> None:
+    """The request came twice; the venue refuses the first one and takes the second one."""
+    scenario = _resting(1)
+    scenario.replace(2, 3)
+    scenario.venue(port.RequestRejected(cl_ord_id(3), cl_ord_id(2), "no", "", False, scenario.now))
+    scenario.venue(port.Replaced(cl_ord_id(3), cl_ord_id(2), "v1", scenario.now))
+    if restart:
+        scenario = _restarted(scenario.books.to_message())
+
+    assert kinds(scenario.venue(_event(3)))[0] == "order_executed"
+    assert scenario.position() == 5000
+    assert not scenario.books.halts
 
 
 @pytest.mark.parametrize(
@@ -290,8 +299,7 @@ class Replacements(RuleBasedStateMachine):
         self.ids = [1]
         self.last = 1
         self.reported: list[port.Executed] = []
-        self.audited = Ledger("cl-research", VENUE)
-        self.sequence = 0
+        self.audited = Following()
 
     @rule(count=st.integers(1, FORMER_KEPT + 2))
     def replace(self, count: int) -> None:
@@ -335,25 +343,19 @@ class Replacements(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """From the snapshot."""
-        self._audit()
+        self.audited.take(self.scenario)
         self.scenario = _restarted(self.scenario.books.to_message())
 
     @invariant()
     def books_and_auditor_are_right_and_bounded(self) -> None:
         """Every execution once, to its owner; nothing halts."""
-        self._audit()
+        self.audited.take(self.scenario)
         books = self.scenario.books
         assert self.scenario.position() == 1000 * len(self.reported)
         assert not books.halts
         assert len(books._by_id) <= FORMER_KEPT + 1
-        assert len(self.audited._by_id) <= IDS_KEPT
-        assert self.audited.differences(books.to_message()) == []
-
-    def _audit(self) -> None:
-        for event in self.scenario.events:
-            self.sequence += 1
-            self.audited.apply(self.sequence, event)
-        self.scenario.events.clear()
+        assert len(self.audited.ledger._by_id) <= IDS_KEPT
+        assert self.audited.ledger.differences(books.to_message()) == []
 
 
 Replacements.TestCase.settings = hypothesis_settings(deadline=None, max_examples=30, stateful_step_count=30)

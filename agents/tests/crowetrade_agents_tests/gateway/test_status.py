@@ -14,13 +14,15 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.money import Money
 from crowetrade_agents.domain.numbers import MONEY_PLACES
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway.books import FORMER
 from crowetrade_agents.gateway.order import Counters, LastReject
 from crowetrade_agents.gateway.state import GatewayState, Settings
-from crowetrade_agents.gateway.status import FORMER, MAX_STATUS_BYTES, gateway_status, shorten, status_pieces
+from crowetrade_agents.gateway.status import MAX_STATUS_BYTES, gateway_status, shorten, status_pieces
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
@@ -31,7 +33,9 @@ from crowetrade_agents_tests.gateway.scenario import (
     book,
     cl_ord_id,
     configuration,
+    kinds,
     rule,
+    rule_of,
     terms,
 )
 
@@ -323,6 +327,29 @@ def test_the_highest_uses_of_each_limit_are_reported() -> None:
         *(("a", str(1000 * number)) for number in range(20, 4, -1)),
         *(("b", str(1000 * number)) for number in range(1, 17)),
     ]
+
+
+def test_a_value_that_orders_are_not_judged_by_is_not_shown() -> None:
+    """An instrument without a usable quote made the sum look smaller than it is, while every order was refused."""
+    scenario = Scenario()
+    limits = {"maxGrossNotional": "100000", "maxNetNotional": "100000", "maxConcentration": "1"}
+    money = {name: Money(Decimal(100_000), "USD") for name in ("alpha", "beta")}
+    scenario.do(commands.Configure(configuration(None, rule_of(limits), capital=money)))
+    for number, instrument in enumerate((EUR, GBP), start=1):
+        scenario.order(number, instrument=instrument)
+        scenario.executed(number, "10000", f"e{number}", instrument=instrument)
+    scenario.order(1, strategy="beta")
+
+    def shown() -> list[tuple[str, str]]:
+        return sorted((use.limit, use.key) for use in _status(scenario).utilisation)
+
+    notional = [(limit, name) for limit in ("maxGrossNotional", "maxNetNotional") for name in ("alpha", "beta")]
+    shares = [("maxConcentration", key) for key in (f"alpha/{EUR}", f"alpha/{GBP}", f"beta/{EUR}")]
+    assert shown() == sorted(notional + shares)
+    scenario.venue(port.QuoteChanged(3, book(GBP, "1.2", "1.1")))
+
+    assert kinds(scenario.order(3)) == ["< REJECTED MissingMark"]
+    assert shown() == sorted([*notional[1::2], shares[0], shares[2]])
 
 
 def test_commands_may_be_handled_while_a_status_is_made() -> None:

@@ -13,14 +13,16 @@ from crowetrade_agents.control.gateway_config import decode
 from crowetrade_agents.control.state import Configuration, OnRecord
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import commands
+from crowetrade_agents.gateway import commands, effects
 from crowetrade_agents.gateway.books import Books, recover
+from crowetrade_agents.gateway.effects import SendCancel
 from crowetrade_agents.gateway.status import gateway_status, is_stopped
 from crowetrade_agents.gateway.supervision import MAX_CONFIGURATION_BYTES
 from crowetrade_agents.journal.chain import MAX_RECORD_BYTES
 from crowetrade_agents.venues import port
 from crowetrade_agents_tests.gateway.scenario import (
     EUR,
+    GBP,
     VENUE,
     Scenario,
     book,
@@ -31,6 +33,7 @@ from crowetrade_agents_tests.gateway.scenario import (
     rule_of,
 )
 from crowetrade_api.gateway_config import revision_of
+from crowetrade_api.names import reason_of_halt
 
 CANCELLED = ["cancel_submitted", "> urgent cancel"]
 ACTIVE = {"alpha": TradingState.ACTIVE, "beta": TradingState.ACTIVE}
@@ -279,7 +282,7 @@ def test_a_journal_below_what_is_on_record_halts(record: OnRecord, halts: bool) 
     assert status.blocked_reason == ("JournalBelowRecord" if halts else "")
     if halts:
         assert status.blocked_message.startswith(
-            f"JournalBelowRecord@4: the journal ends at event 100 of session 3, but the operator has event "
+            f"JournalBelowRecord@102: the journal ends at event 100 of session 3, but the operator has event "
             f"{record.sequence} of session {record.fencing_token} on record: what happened since is not known. Restore "
             "the journal, or compare the account with the venue; then annotate"
         )
@@ -308,13 +311,13 @@ def test_the_record_is_compared_until_it_is_this_gateways_own(records: list[OnRe
         assert not scenario.books.halts
         scenario.do(commands.Configure(configuration(revision=f"r{number}", on_record=record)))
 
-    assert list(scenario.books.halts) == (["JournalBelowRecord@4"] if halts else [])
+    assert [reason_of_halt(halt) for halt in scenario.books.halts] == (["JournalBelowRecord"] if halts else [])
 
 
 def test_a_gateway_whose_halt_was_cleared_is_not_halted_again_by_the_same_record() -> None:
     scenario = _after_three_sessions()
     scenario.do(commands.Configure(configuration(on_record=RESTORED)))
-    cleared = frozenset({"JournalBelowRecord@4"})
+    cleared = frozenset({"JournalBelowRecord@102"})
 
     scenario.do(commands.Configure(configuration(revision="r2", on_record=RESTORED, cleared_halts=cleared)))
     scenario.do(commands.Configure(configuration(revision="r3", on_record=RESTORED)))
@@ -326,14 +329,52 @@ def test_a_halt_is_cleared_by_its_name_alone_and_survives_a_restart() -> None:
     scenario = Scenario()
     scenario.executed(99, exec_id="foreign")
     (halt,) = scenario.books.halts
-    assert halt == "UnknownExecution@1"
+    assert halt == f"UnknownExecution@{len(scenario.events)}"
 
     successor = Scenario(books=recover(VENUE, None, scenario.events))
     assert kinds(successor.order(1))[0] == "< REJECTED VenueHalted"
-    successor.do(commands.Configure(configuration(cleared_halts=frozenset({"UnknownExecution@2"}), revision="r2")))
+    successor.do(commands.Configure(configuration(cleared_halts=frozenset({"UnknownExecution@9"}), revision="r2")))
     assert kinds(successor.order(2))[0] == "< REJECTED VenueHalted"
     successor.do(commands.Configure(configuration(cleared_halts=frozenset({halt}), revision="r3")))
     assert kinds(successor.order(3))[-1] == "< PENDING_NEW"
+
+
+def test_what_is_found_later_for_the_same_reason_takes_the_place_of_the_halt_before_it() -> None:
+    scenario = Scenario()
+    scenario.executed(99, exec_id="first")
+    (first,) = scenario.books.halts
+
+    done = scenario.executed(99, exec_id="second")
+
+    assert "second" in next(dict(effect.fields)["text"] for effect in done if isinstance(effect, effects.Tell))
+    ((second, text),) = scenario.books.halts.items()
+    assert second != first
+    assert "execution second" in text
+    assert "not the first" in text
+    scenario.do(commands.Configure(configuration(cleared_halts=frozenset({first}), revision="r2")))
+    assert kinds(scenario.order(1))[0] == "< REJECTED VenueHalted"
+
+
+def test_one_clearance_clears_no_later_halt_for_the_same_reason() -> None:
+    """A configuration that still names the first one may come after the second one."""
+    scenario = Scenario()
+    scenario.executed(99, exec_id="first")
+    cleared = frozenset(scenario.books.halts)
+    scenario.do(commands.Configure(configuration(cleared_halts=cleared, revision="r2")))
+    assert not scenario.books.halts
+
+    scenario.executed(99, exec_id="second")
+    scenario.do(commands.Configure(configuration(cleared_halts=cleared, revision="r3")))
+
+    assert scenario.books.halts
+
+
+def test_the_same_difference_at_each_logon_is_one_halt() -> None:
+    scenario = Scenario()
+    held = commands.VenueConnected(port.VenueSnapshot((), (), positions={EUR: Decimal(5)}))
+    assert "halt_changed" in kinds(scenario.do(held))
+    assert "halt_changed" not in kinds(scenario.do(held))
+    assert len(scenario.books.halts) == 1
 
 
 def test_leaving_cancels_everything_and_takes_nothing_new() -> None:
@@ -343,15 +384,45 @@ def test_leaving_cancels_everything_and_takes_nothing_new() -> None:
     assert kinds(scenario.order(2)) == ["< REJECTED GatewayStopping"]
 
 
-def test_a_strategy_that_may_only_reduce() -> None:
+def test_in_an_instrument_that_it_names_no_more_a_strategy_may_only_reduce() -> None:
     scenario = Scenario()
     scenario.order(1)
     scenario.executed(1, "10000")
-    scenario.do(commands.Configure(configuration({"alpha": TradingState.CLOSE_ONLY}, revision="r2")))
+    scenario.do(_naming("GBP-USD"))
 
     assert kinds(scenario.order(2)) == ["< REJECTED CloseOnly"]
     assert kinds(scenario.order(3, side=Side.SELL, quantity=Decimal(11_000))) == ["< REJECTED CloseOnly"]
     assert kinds(scenario.order(4, side=Side.SELL))[-1] == "< PENDING_NEW"
+    assert kinds(scenario.order(5, instrument=GBP))[-1] == "< PENDING_NEW"
+    scenario.do(_naming("EUR-USD", "GBP-USD", revision="r3"))
+    assert kinds(scenario.order(6))[-1] == "< PENDING_NEW"
+
+
+def test_what_rests_in_an_instrument_that_it_names_no_more_is_cancelled_unless_it_reduces() -> None:
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.executed(1, "10000")
+    scenario.order(2)
+    scenario.order(3, side=Side.SELL, price=Decimal("1.2"))
+    scenario.order(4, instrument=GBP)
+    for number in (2, 3, 4):
+        scenario.accepted(number)
+
+    scenario.do(_naming("GBP-USD"))
+
+    cancels = [item.cancel.orig_cl_ord_id for item in scenario.last if isinstance(item, SendCancel)]
+    assert cancels == [cl_ord_id(2)]
+
+
+def test_a_strategy_of_which_it_is_not_said_what_it_trades_opens_nothing() -> None:
+    scenario = Scenario()
+    scenario.do(commands.Configure(configuration(tradable={}, revision="r2")))
+    assert kinds(scenario.order(1)) == ["< REJECTED CloseOnly"]
+
+
+def _naming(*symbols: str, revision: str = "r2") -> commands.Configure:
+    """Alpha trades these."""
+    return commands.Configure(configuration(tradable={"alpha": frozenset(symbols)}, revision=revision))
 
 
 def test_a_configuration_is_journaled_once() -> None:
@@ -370,7 +441,9 @@ def _message(strategies: int = 1, label: str = "fx") -> config_pb2.GatewayConfig
     names = ["alpha", *(f"strategy-{number:04}" for number in range(1, strategies))]
     message = config_pb2.GatewayConfig(
         strategies=[
-            config_pb2.StrategyBinding(strategy=name, state=config_pb2.TRADING_STATE_ACTIVE, labels={"desk": label})
+            config_pb2.StrategyBinding(
+                strategy=name, state=config_pb2.TRADING_STATE_ACTIVE, labels={"desk": label}, symbols=["EUR-USD"]
+            )
             for name in names
         ],
         rules=[rule(strategies=names, maxOrderQuantity="1000000")],

@@ -48,6 +48,49 @@ def test_an_execution_that_comes_twice_is_booked_once_also_after_a_restart() -> 
     assert successor.position() == 4000
 
 
+TOO_LONG = Decimal("1.1000000000000000001")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(
+            port.Executed(cl_ord_id(1), "v1", "e2", EUR, Side.BUY, Decimal(1000), TOO_LONG, Decimal(0), 0),
+            id="executed",
+        ),
+        pytest.param(
+            port.Executed(cl_ord_id(1), "v1", "e2", EUR, Side.BUY, Decimal(10**20), Decimal(1), Decimal(0), 0),
+            id="too large",
+        ),
+        pytest.param(
+            port.Executed(cl_ord_id(1), "v1", "e2", EUR, Side.BUY, Decimal(1), Decimal(1), Decimal("NaN"), 0), id="NaN"
+        ),
+        pytest.param(
+            port.Busted(cl_ord_id(1), "b1", "e1", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), TOO_LONG, 0),
+            id="taken back",
+        ),
+        pytest.param(
+            port.Charged("c1", port.ChargeKind.FUNDING, EUR, Decimal(4000), Decimal("1.1"), TOO_LONG, 0), id="charged"
+        ),
+    ],
+)
+def test_a_number_that_the_journal_cannot_hold_halts_and_is_not_booked(
+    event: port.Executed | port.Busted | port.Charged,
+) -> None:
+    """It ended the gateway, and each one after it: the next session's snapshot says the same again."""
+    scenario = _filled()
+
+    for _ in range(2):
+        scenario.venue(replace(event, at_ns=scenario.now))
+
+    (text,) = map(str, scenario.books.halts.values())
+    assert "a number has at most 20 digits before the point and 18 after it" in text
+    assert scenario.position() == 4000
+    successor = Scenario(books=recover(VENUE, None, scenario.events))
+    assert successor.position() == 4000
+    assert len(successor.books.halts) == 1
+
+
 def test_a_fill_after_a_cancel_is_booked_to_its_owner() -> None:
     scenario = _filled()
     scenario.ended(1)
@@ -184,7 +227,7 @@ def test_a_bust_of_something_unknown_halts() -> None:
     bust = port.Busted("x", "b1", "e7", EUR, Side.BUY, Decimal(4000), Decimal("1.1"), Decimal(0), scenario.now)
 
     assert kinds(scenario.venue(bust)) == ["execution_busted", "halt_changed"]
-    (text,) = scenario.books.halts.values()
+    (text,) = map(str, scenario.books.halts.values())
     assert text.startswith("the venue takes execution e7 back, which this gateway does not remember: find out why; ")
     assert scenario.books.exposure(("", EUR)).position == -4000
     assert kinds(scenario.venue(bust)) == []
@@ -334,7 +377,7 @@ def test_an_open_order_of_which_the_venue_executed_something_else_halts() -> Non
 
     assert kinds(done)[0] == "halt_changed"
     ((halt, text),) = scenario.books.halts.items()
-    assert halt == "PositionDifference@1"
+    assert halt == "PositionDifference@6"
     assert text.startswith(
         f"the venue says that order {cl_ord_id(1)} is executed for 5000, the journal has 4000; then annotate"
     )

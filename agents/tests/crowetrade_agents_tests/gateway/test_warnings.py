@@ -36,6 +36,7 @@ def test_from_the_share_on(used: str, told: list[str]) -> None:
 
 def test_a_limit_that_allows_nothing_is_used_up() -> None:
     assert _told(Warnings(), "0.01", allowed="0") == ["s0"]
+    assert _told(Warnings(), "0", allowed="0") == []
 
 
 def test_one_that_hovers_is_told_once() -> None:

@@ -54,7 +54,7 @@ BETA_REPLACE = commands.ReplaceOrder(
 BETA_EXECUTED = port.Executed(
     cl_ord_id(1, "beta"), "v7", "e7", EUR, Side.BUY, Decimal(5000), Decimal("1.1"), Decimal(0), AT
 )
-CLEARED = configuration(cleared_halts=frozenset({"UnknownExecution@1"}), revision="r2")
+CLEARED = configuration(cleared_halts=frozenset({"UnknownExecution@23"}), revision="r2")
 
 
 def _unseen(*done: object) -> list[effects.Effect]:
@@ -337,11 +337,11 @@ LIFE: list[Step] = [
             "e9" symbol: "GBP-USD" side: SIDE_BUY quantity: "3000" price: "1.2" fee: "0.1" transact_unix_ns: T-7
             suspense: true }
         count FILLS -
-        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@1" text: "the venue reports
+        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@18" text: "the venue reports
             execution e9 of 3000 sim-fx/GBP-USD under ClOrdID 'stranger-x-1', which no order of this gateway
             has: find out who sent it; then annotate the VenueConnection with
-            trading.crowetrade.io/clear-halt=UnknownExecution@1" }
-        log error halted halt=UnknownExecution@1 text=the venue reports execution e9 of 3000 sim-fx/GBP-USD
+            trading.crowetrade.io/clear-halt=UnknownExecution@18" }
+        log error halted halt=UnknownExecution@18 text=the venue reports execution e9 of 3000 sim-fx/GBP-USD
             under ClOrdID 'stranger-x-1', which no order of this gateway has: find out who sent it
         count HALTS UnknownExecution
         """,
@@ -360,6 +360,15 @@ LIFE: list[Step] = [
         journal at_unix_ns: T+1000000000 execution_busted { cl_ord_id: "?stranger-x-1" exec_id: "b9"
             exec_ref_id: "e9" symbol: "GBP-USD" side: SIDE_BUY quantity: "3000" price: "1.2" fee: "0.1"
             transact_unix_ns: T-7 suspense: true }
+        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@20" text: "the venue takes
+            execution e9 back, which this gateway does not remember: find out why; it is not the first since
+            trading stopped, the log has them all; then annotate the VenueConnection with
+            trading.crowetrade.io/clear-halt=UnknownExecution@20" }
+        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@18" text:
+            "UnknownExecution@20 takes its place" cleared: true }
+        log error halted halt=UnknownExecution@20 text=the venue takes execution e9 back, which this gateway
+            does not remember: find out why
+        count HALTS UnknownExecution
         """,
     ),
     (
@@ -369,15 +378,24 @@ LIFE: list[Step] = [
         journal at_unix_ns: T+1000000000 execution_busted { cl_ord_id: "?x-2" exec_id: "b8" exec_ref_id: "e8"
             symbol: "GBP-USD" side: SIDE_BUY quantity: "3000" price: "1.2" fee: "0.1" transact_unix_ns: T-7
             suspense: true }
+        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@23" text: "the venue takes
+            execution e8 back, which this gateway does not remember: find out why; it is not the first since
+            trading stopped, the log has them all; then annotate the VenueConnection with
+            trading.crowetrade.io/clear-halt=UnknownExecution@23" }
+        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@20" text:
+            "UnknownExecution@23 takes its place" cleared: true }
+        log error halted halt=UnknownExecution@23 text=the venue takes execution e8 back, which this gateway
+            does not remember: find out why
+        count HALTS UnknownExecution
         """,
     ),
     (
         "a person clears the halt",
         lambda s: s.do(commands.Configure(CLEARED)),
         """
-        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@1" text: "cleared by a person at
+        journal at_unix_ns: T+1000000000 halt_changed { halt: "UnknownExecution@23" text: "cleared by a person at
             the VenueConnection" cleared: true }
-        log warning halt_cleared halt=UnknownExecution@1
+        log warning halt_cleared halt=UnknownExecution@23
         journal at_unix_ns: T+1000000000 configuration_applied { revision: "r2" }
         log info configuration_in_force revision=r2 unreadable= halted=
         """,
@@ -396,6 +414,7 @@ LIFE: list[Step] = [
         AcceptLogon strategy=alpha session=9 snapshot=positions { instrument { venue: "sim-fx" symbol: "EUR-USD"
             } quantity: "0" average_price: "0" mark_price: "1.10005" mark_unix_ns: T+0 realized_pnl: "0"
             unrealized_pnl: "0" fees: "0" } market_data_sequence: 2
+            replay_speed: "1"
         """,
     ),
     (
@@ -525,10 +544,10 @@ LIFE: list[Step] = [
         "a third order, and the venue says that it is filled",
         lambda s: s.order(13) and s.venue(_state(13, OrdStatus.FILLED, 10_000)),
         """
-        journal at_unix_ns: T+41000000000 halt_changed { halt: "PositionDifference@1" text: "the venue says that
+        journal at_unix_ns: T+41000000000 halt_changed { halt: "PositionDifference@44" text: "the venue says that
             order alpha-1hg3k2m9p0ab-13 is executed for 10000, the journal has 0; then annotate the
-            VenueConnection with trading.crowetrade.io/clear-halt=PositionDifference@1" }
-        log error halted halt=PositionDifference@1 text=the venue says that order alpha-1hg3k2m9p0ab-13 is
+            VenueConnection with trading.crowetrade.io/clear-halt=PositionDifference@44" }
+        log error halted halt=PositionDifference@44 text=the venue says that order alpha-1hg3k2m9p0ab-13 is
             executed for 10000, the journal has 0
         count HALTS PositionDifference
         journal at_unix_ns: T+41000000000 cancel_submitted { cl_ord_id: "alpha-g1-1" orig_cl_ord_id:
@@ -587,6 +606,7 @@ OWN: list[Step] = [
             venue: "sim-fx" symbol: "EUR-USD" } side: SIDE_BUY exec_type: EXEC_TYPE_ORDER_STATUS ord_status:
             ORD_STATUS_NEW order_quantity: "10000" price: "1.1" time_in_force: TIME_IN_FORCE_GTC cum_quantity:
             "0" leaves_quantity: "10000" transact_unix_ns: T+0 } market_data_sequence: 2
+            replay_speed: "1"
         """,
     ),
     (
@@ -644,6 +664,7 @@ OWN: list[Step] = [
         AcceptLogon strategy=alpha session=2 snapshot=positions { instrument { venue: "sim-fx" symbol: "EUR-USD"
             } quantity: "15000" average_price: "1.1" mark_price: "1.10005" mark_unix_ns: T+0 realized_pnl: "0"
             unrealized_pnl: "0.75" fees: "0" } market_data_sequence: 2
+            replay_speed: "1"
         """,
     ),
     (
@@ -730,11 +751,11 @@ OWN: list[Step] = [
             order_quantity: "10000" time_in_force: TIME_IN_FORCE_IOC cum_quantity: "0" leaves_quantity: "10000"
             reason: "NotInSnapshot" transact_unix_ns: T+6000000000
         SendQuery cl_ord_id=alpha-g1-4 order_id= instrument=sim-fx/EUR-USD
-        journal at_unix_ns: T+6000000000 halt_changed { halt: "PositionDifference@1" text: "the account holds
+        journal at_unix_ns: T+6000000000 halt_changed { halt: "PositionDifference@23" text: "the account holds
             something else than the journal says: sim-fx/EUR-USD: venue 0, journal 20000; sim-fx/GBP-USD: venue
             5, journal 0; then annotate the VenueConnection with
-            trading.crowetrade.io/clear-halt=PositionDifference@1" }
-        log error halted halt=PositionDifference@1 text=the account holds something else than the journal says:
+            trading.crowetrade.io/clear-halt=PositionDifference@23" }
+        log error halted halt=PositionDifference@23 text=the account holds something else than the journal says:
             sim-fx/EUR-USD: venue 0, journal 20000; sim-fx/GBP-USD: venue 5, journal 0
         count HALTS PositionDifference
         journal at_unix_ns: T+6000000000 cancel_submitted { cl_ord_id: "alpha-g1-5" orig_cl_ord_id: "alpha-g1-4"

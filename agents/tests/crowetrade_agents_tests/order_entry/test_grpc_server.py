@@ -23,7 +23,15 @@ from crowetrade_agents.order_entry.responses import responses_of
 from crowetrade_agents_tests.clock import settle
 from crowetrade_agents_tests.order_entry import requests
 from crowetrade_agents_tests.order_entry.engine_side import PATIENCE_SECONDS, EngineSide, running
-from crowetrade_agents_tests.order_entry.http2 import FROZEN_SECONDS, PREFACE, SETTINGS, SETTINGS_TAKEN
+from crowetrade_agents_tests.order_entry.http2 import (
+    FROZEN_SECONDS,
+    HEADER_BYTES,
+    PING,
+    PING_ANSWERED,
+    PREFACE,
+    SETTINGS,
+    SETTINGS_TAKEN,
+)
 from crowetrade_operator_tests.servers import Wire
 
 if TYPE_CHECKING:
@@ -460,6 +468,25 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not holds():
             await asyncio.sleep(0)
+
+
+async def test_connections_without_a_stream_are_closed_and_nobody_elses(gateway: Gateway) -> None:
+    """A strategy that opens many could use up the memory and file descriptors of the gateway; these answer pings."""
+
+    async def stay() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(PREFACE + SETTINGS + SETTINGS_TAKEN)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                header = await reader.readexactly(HEADER_BYTES)
+                payload = await reader.readexactly(int.from_bytes(header[:3], "big"))
+                if header[3] == PING and not header[4]:
+                    writer.write(PING_ANSWERED + payload)
+        writer.close()
+
+    async with asyncio.timeout(FROZEN_SECONDS):
+        await asyncio.gather(*(stay() for _ in range(50)))
+    assert await gateway.beta.is_served()
 
 
 async def test_a_connection_whose_peer_is_frozen_is_closed_and_nobody_elses(gateway: Gateway) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from crowetrade_agents.domain.instrument import Instrument, InstrumentId
@@ -43,6 +41,6 @@ def test_no_pair_is_no_rate_and_one_without_base_currency_is_no_pair() -> None:
 def test_the_first_pair_with_a_usable_quote_counts() -> None:
     second = InstrumentId("sim-fx", "USDJPY-2")
     listed = {**INSTRUMENTS, second: Instrument(second, "JPY", D(1), D(1), D(1), D(1), base_currency="USD")}
-    marks = {second: replace(MARKS[JPY], book=TopOfBook(second, D(150), None, D(150), None, NOW))}
+    marks = {second: MARKS[JPY]._replace(book=TopOfBook(second, D(150), None, D(150), None, NOW))}
     assert pairs("JPY", "USD", listed) == ((JPY, True), (second, True))
     assert rate("USD", "JPY", listed, marks, NOW) == 150

@@ -324,7 +324,7 @@ def test_utilisation_is_over_all_rules_observing_ones_too() -> None:
     assert list(gate.utilisation(facts())) == []
 
 
-CROSSED = replace(BOOK, bid_price=D("1.2"))
+CROSSED = BOOK._replace(bid_price=D("1.2"))
 GATE: dict[str, tuple[Proposal, Facts, str, str]] = {
     # What is judged, what is known, what the refusal says, and the RiskLimit that it names.
     "an unknown instrument": (

@@ -25,7 +25,9 @@ def test_the_tightest_of_limits_that_are_measured_alike_decides() -> None:
     tight = {**LIMITS, "maxOrderQuantity": {"value": "1"}, "maxOrderRate": {"count": "1", "perSeconds": "1"}}
     loose, alone, together = rule(), rule(tight, risk_limit="tight"), rule(aggregate_total=True, risk_limit="together")
     minute = rule({"maxOrderRate": {"count": "5", "perSeconds": "60"}}, risk_limit="minute")
-    assert sorted((limit.name, item.name) for limit, _, item in tightest((loose, alone, together, minute))) == [
+    given = (loose, alone, together, minute)
+    decide = tightest(given)
+    assert sorted((given[which].limits[place][0].name, given[which].name) for which, place in decide) == [
         ("maxOrderNotional", "desk"),
         ("maxOrderQuantity", "tight"),
         ("maxOrderRate", "minute"),
@@ -37,8 +39,9 @@ def test_the_tightest_of_limits_that_are_measured_alike_decides() -> None:
 
 
 def test_the_purpose_leaves_out_what_does_not_judge_it() -> None:
+    given = rule()
     judged = {
-        purpose: [limit.name for limit, _, _ in tightest([rule()], purpose)]
+        purpose: [given.limits[place][0].name for _, place in tightest([given], purpose)]
         for purpose in (SENDING, Purpose(closing=True), Purpose(resting=True), Purpose(closing=True, resting=True))
     }
     assert judged == {

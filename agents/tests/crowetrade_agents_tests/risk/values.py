@@ -72,6 +72,7 @@ def facts(**changes: Any) -> Facts:
         now_ns=NOW,
         trading_state=TradingState.ACTIVE,
         control_refusal=None,
+        tradable=dict.fromkeys(("ema", "other"), frozenset({EUR.symbol, JPY.symbol})),
         rules=rules(rule()),
         instruments={
             EUR: Instrument(EUR, "USD", D(1), D("0.0001"), D(1000), D(2000)),

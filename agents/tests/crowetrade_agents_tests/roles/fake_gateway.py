@@ -104,9 +104,10 @@ class FakeSession:
 class FakeGateway:
     """The gateway of one venue, for one strategy."""
 
-    def __init__(self, venue: str, *, lock_step: bool = True) -> None:
+    def __init__(self, venue: str, *, lock_step: bool = True, replay_speed: str = "") -> None:
         self.venue = venue
         self.lock_step = lock_step
+        self.replay_speed = replay_speed
         self.published = 0
         self.revision = "r1"
         # Why sessions are refused; empty when they are not.
@@ -149,6 +150,7 @@ class FakeGateway:
             ],
             open_orders=[report for report in self.reports.values() if report.ord_status not in FINAL],
             lock_step=self.lock_step,
+            replay_speed=self.replay_speed,
             market_data_sequence=self.published,
             heartbeat_deadline_millis=5000,
         )

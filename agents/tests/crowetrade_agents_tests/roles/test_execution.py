@@ -115,6 +115,7 @@ async def execution(
     style: Style = Style.LIMIT,
     requote_ticks: int = 1,
     lock_step: bool = True,
+    replay_speed: str = "",
     data_gap_ns: int | None = None,
     slice_to_limits: bool = False,
     shadow: bool = False,
@@ -125,7 +126,7 @@ async def execution(
     whether they listen."""
     clock, state = ManualClock(START_NS), AgentState()
     listed = instruments or {EUR: EUR_USD}
-    gateways = {name.venue: FakeGateway(name.venue, lock_step=lock_step) for name in listed}
+    gateways = {name.venue: FakeGateway(name.venue, lock_step=lock_step, replay_speed=replay_speed) for name in listed}
     asked: list[int] = []
 
     async def upstream_ready() -> None:
@@ -554,19 +555,19 @@ async def test_an_order_that_the_venue_refuses_after_the_gateway_took_it_backs_o
 # --- silence (issue 8 item 9, finding D4) ---------------------------------------------------------------------------
 
 
-async def paced(running: Running, events: int, target_quantity: str, speed: float = 10.0) -> None:
-    """Quotes each second of event time, played at that speed."""
+async def paced(running: Running, events: int, target_quantity: str) -> None:
+    """Quotes each second of event time, ten times as fast."""
     for sequence in range(1, events + 1):
         if sequence == events:
             await rest(running, sequence, target_quantity)
         else:
             await running.event(sequence, "0")
-            await running.clock.advance_seconds(1 / speed)
+            await running.clock.advance_seconds(0.1)
 
 
 async def test_a_feed_that_falls_silent_is_noticed_by_a_timer_and_working_orders_are_canceled() -> None:
     """Quotes each second, ten times as fast, a gap of 20 s: 2.1 s into the silence, not at the next quote."""
-    async with execution(TimeInForce.GTC, lock_step=False, data_gap_ns=GAP_NS) as running:
+    async with execution(TimeInForce.GTC, lock_step=False, replay_speed="10", data_gap_ns=GAP_NS) as running:
         await paced(running, 30, "5000")
         await running.clock.advance_seconds(2.0)
         assert len(running.role.streams[VENUE].orders.working()) == 1
@@ -584,6 +585,49 @@ async def test_a_feed_that_falls_silent_is_noticed_by_a_timer_and_working_orders
         assert running.state.waiting()[0] == "DataGap"
         await running.event(32, "5000")
         assert (len(running.orders), running.state.stand_down) == (2, "")
+
+
+async def test_a_feed_that_dies_after_a_burst_is_noticed_as_early_as_any_other() -> None:
+    """More events at one time than the usual interval is made of."""
+    async with execution(TimeInForce.GTC, lock_step=False, data_gap_ns=GAP_NS) as running:
+        await rest(running, 1)
+        for sequence in range(2, 32):
+            message = quote(sequence, "1.10000", "1.10005", at_seconds=1)
+            await running.role.on_market_event(market_event(message))
+        await running.clock.advance_seconds(19)
+        assert len(running.role.streams[VENUE].orders.working()) == 1
+        await running.clock.advance_seconds(2)
+        assert running.role.streams[VENUE].orders.working() == ()
+        assert running.problems() == [("DataGap", 1)]
+
+
+async def test_a_cancel_that_is_refused_in_silence_is_sent_again_until_nothing_works() -> None:
+    """As when many strategies cancel at once, beyond cancelsPerSecond: no event comes at which to try again."""
+    async with execution(TimeInForce.GTC, lock_step=False, replay_speed="10", data_gap_ns=GAP_NS) as running:
+        await paced(running, 30, "5000")
+        running.gateway.refuses_cancels = "VenueRateLimit"
+        await running.clock.advance_seconds(GAP_NS / SECOND_NS + 5)
+        assert len(running.role.streams[VENUE].orders.working()) == 1
+        # At once, and after pauses of 1, 2, 4 and 8 s.
+        assert len(running.gateway.cancels) == 5
+        running.gateway.refuses_cancels = ""
+        await running.clock.advance_seconds(60)
+        assert running.role.streams[VENUE].orders.working() == ()
+        assert running.problems() == [("DataGap", 1)]
+
+
+async def test_a_silence_that_is_noticed_while_the_session_is_down_cancels_after_the_next_logon() -> None:
+    async with execution(TimeInForce.GTC, lock_step=False, replay_speed="10", data_gap_ns=GAP_NS) as running:
+        await paced(running, 30, "5000")
+        running.gateway.refuses_logon = "is not there"
+        running.gateway.drop()
+        await running.clock.advance_seconds(GAP_NS / SECOND_NS + 5)
+        assert running.problems() == [("DataGap", 1)]
+        assert running.gateway.cancels == []
+        running.gateway.refuses_logon = ""
+        running.gateway.logon_allowed.set()
+        await running.clock.advance_seconds(2)
+        assert running.role.streams[VENUE].orders.working() == ()
 
 
 async def test_in_lock_step_silence_means_nothing() -> None:

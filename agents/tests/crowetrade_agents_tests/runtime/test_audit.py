@@ -22,7 +22,7 @@ from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_agents.errors import JournalUnavailable
 from crowetrade_agents.journal.memory import MemoryJournal, MemoryLog, Outcome
 from crowetrade_agents.journal.port import JournalHead
-from crowetrade_agents.runtime.audit import AuditedJournal, audit_event, keys_renewed
+from crowetrade_agents.runtime.audit import AuditedJournal, audit_event, keys_used
 from crowetrade_agents.runtime.gateway_pod import run_gateway
 from crowetrade_api.files import EnvName
 from crowetrade_process.audit.chain import decode
@@ -122,15 +122,15 @@ def test_limits_in_force_are_told_with_their_values() -> None:
     assert json.loads(told.after)["rules"] == [{"risk_limit": "fx-desk"}]
 
 
-def test_of_renewed_keys_the_versions_are_told_alone() -> None:
-    told = keys_renewed(NAMESPACE, VENUE, "4", "3")
-    assert row(told) == (
-        "CREDENTIAL_ROTATED",
-        SELF,
-        "SELF",
-        VENUE_NAMED,
-        "version 4 of the venue's keys after 3",
-    )
+def test_of_keys_the_versions_are_told_alone() -> None:
+    for before, since in (("3", "after 3"), ("", "after unknown"), (None, "at the first logon since the start")):
+        assert row(keys_used(NAMESPACE, VENUE, "4", before)) == (
+            "CREDENTIAL_ROTATED",
+            SELF,
+            "SELF",
+            VENUE_NAMED,
+            f"version 4 of the venue's keys {since}",
+        )
 
 
 class Broken:

@@ -86,6 +86,17 @@ async def test_nothing_is_shown_twice_and_nothing_before_the_first_logon(tmp_pat
     await cancelled(task)
 
 
+def test_the_version_of_each_logon_is_told_where_it_is_another_one(tmp_path: Path) -> None:
+    """The first too: the keys may have been renewed while no gateway ran."""
+    keeper, told = KeyKeeper(tmp_path, VAULT, JumpingClock(START_NS)), list[tuple[str, str | None]]()
+    keeper.on_use(lambda version, before: told.append((version, before)))
+    for key, version in (("old", 1), ("old", 1), ("new", 2)):
+        write(tmp_path, key, version)
+        keeper.read()
+        keeper.logged_on()
+    assert told == [("1", None), ("2", "1")]
+
+
 def test_before_the_first_look_nothing_is_claimed(tmp_path: Path) -> None:
     status = KeyKeeper(tmp_path, VAULT, JumpingClock(START_NS)).status()
     assert (status.in_use, status.reason) == (False, "WaitingForCredentials")

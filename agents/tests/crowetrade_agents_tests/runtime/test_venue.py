@@ -48,6 +48,19 @@ def test_costs_and_rules_are_those_of_the_manifest(tmp_path: Path) -> None:
     assert spec.queue_model is QueueModel.NONE
 
 
+@pytest.mark.parametrize(
+    ("speed", "lock_step", "replay_speed"), [("max", True, D(1)), ("1", False, D(1)), ("2.5", False, D("2.5"))]
+)
+@pytest.mark.parametrize("elsewhere", [{}, {EnvName.SIMULATED_SERVER: "127.0.0.1:1"}], ids=["here", "a server"])
+def test_the_speed_of_the_replay_is_that_of_the_manifest(
+    tmp_path: Path, elsewhere: dict[str, str], speed: str, lock_step: bool, replay_speed: Decimal
+) -> None:
+    write_quotes(tmp_path, 3)
+    environment = {EnvName.DATA_DIRECTORY: str(tmp_path), **elsewhere}
+    features = venue_of(venue_file(replay={"speed": speed}), environment, JumpingClock(0)).features
+    assert (features.lock_step, features.replay_speed) == (lock_step, replay_speed)
+
+
 def test_a_queue_model_without_recorded_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="queueModel PriceTime needs recorded depth"):
         made(tmp_path, queueModel="PriceTime")

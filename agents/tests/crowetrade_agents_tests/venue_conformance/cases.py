@@ -8,6 +8,7 @@ import asyncio
 import pytest
 
 from crowetrade_agents.domain.instrument import InstrumentId
+from crowetrade_agents.domain.numbers import can_travel
 from crowetrade_agents.domain.orders import OrdStatus, Side, TimeInForce
 from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultKind, Message
 from crowetrade_agents.venues.port import (
@@ -518,3 +519,12 @@ async def c37_recall_since(venue: Venue) -> None:
     assert [event.cl_ord_id for event in (await venue.next(Recalled)).executions] == ["b", "c"]
     venue.port.recall(second.at_ns)
     assert (await venue.next(Recalled)).executions[0].cl_ord_id == "b"
+
+
+@case()
+async def c38_numbers_fit_the_journal(venue: Venue) -> None:
+    """What an execution says has at most 20 digits before the point and 18 after it."""
+    await begin(venue)
+    venue.submit(terms("a", quantity="7000"))
+    executed = await venue.next(Executed)
+    assert can_travel(executed.quantity, executed.price, executed.fee)

@@ -93,7 +93,7 @@ class OverTcp:
         assert self._process.stdout is not None
         port = json.loads(await self._process.stdout.readline())["port"]
         self.api_key = api_key
-        self._venue = client.make(client.ServerSpec(port, lock_step=True), context_of(self))
+        self._venue = client.make(client.ServerSpec(port, speed=None), context_of(self))
         return self._venue
 
     async def drop(self) -> None:

@@ -79,7 +79,7 @@ class Resource(ApiModel):
 
     @property
     def cleared_halts(self) -> list[str]:
-        """Halts that a person has cleared, REASON@TOKEN, each once; a reason is optional. What holds a slash is a
+        """Halts that a person has cleared, REASON@EVENT, each once; a reason is optional. What holds a slash is a
         breach."""
         entries = self.metadata.annotations.get(CLEAR_HALT_ANNOTATION, "").split(";")
         names = {name.strip() for entry in entries for name in entry.partition(":")[0].split(",")}

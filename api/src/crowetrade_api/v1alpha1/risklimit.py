@@ -98,6 +98,10 @@ class TradingDay(ApiModel):
     )
 
 
+VALUES = "By the last quotes, whatever their age while the feed is alive."
+MARKS = f"{VALUES[:-1]}, unless maxDataAgeSeconds is set beside it."
+
+
 class Limits(ApiModel):
     """The limits; those left out are not set, and at least one is. Other limits are refused until they exist."""
 
@@ -130,12 +134,12 @@ class Limits(ApiModel):
     max_gross_notional: PositiveDecimal | None = Field(
         default=None,
         description="Highest sum of the absolute values of all positions, working orders counted as if filled on the "
-        "worse side, in spec.currency.",
+        "worse side, in spec.currency. " + VALUES,
     )
     max_net_notional: PositiveDecimal | None = Field(
         default=None,
         description="Highest absolute value of the sum of all positions, long minus short, working orders of one side "
-        "counted as if filled, in spec.currency.",
+        "counted as if filled, in spec.currency. " + VALUES,
     )
     max_concentration: Fraction | None = Field(
         default=None,
@@ -144,16 +148,18 @@ class Limits(ApiModel):
     )
     max_daily_loss: PositiveDecimal | None = Field(
         default=None,
-        description="Highest loss since the trading day began, realised and unrealised with fees, in spec.currency.",
+        description="Highest loss since the trading day began, realised and unrealised with fees, in spec.currency. "
+        + MARKS,
     )
     max_drawdown: Fraction | None = Field(
         default=None,
         description="Highest loss from the peak of profit and loss, as a share of spec.capital of the strategies "
-        "counted.",
+        "counted. " + MARKS,
     )
     max_loss_per_minute: Fraction | None = Field(
         default=None,
-        description="Highest loss within any 60 seconds, as a share of spec.capital of the strategies counted.",
+        description="Highest loss within any 60 seconds, as a share of spec.capital of the strategies counted. "
+        + MARKS,
     )
     max_consecutive_rejects: int | None = Field(
         default=None,
@@ -274,7 +280,11 @@ class UtilisationStatus(ApiModel):
     key: str = Field(description="What it counts: strategy/venue/symbol, strategy, or - for all.", max_length=256)
     used: str = Field(description="Used, in the limit's unit.", max_length=QUANTITY_LENGTH)
     limit: str = Field(description="The limit, in its unit.", max_length=QUANTITY_LENGTH)
-    ratio: str = Field(default="", description="used / limit with three decimals.", max_length=24)
+    ratio: str = Field(
+        default="",
+        description="used / limit with three decimals, at most 1000000; so much where the limit is 0 and some is used.",
+        max_length=24,
+    )
     share: str = Field(
         default="",
         description="Share of the whole limit that this gateway holds, from 0 to 1; empty where it is not split.",
@@ -303,6 +313,10 @@ class RiskSummary(ApiModel):
     utilisation: str = Field(default="", description="The limit that is used most.", max_length=128)
 
 
+SHOWN_USES, SHOWN_BREACHES = 10, 16
+"""A status lists no more of them."""
+
+
 class RiskLimitStatus(ApiModel):
     """Where the limits are in force and how much of them is used; written by the operator."""
 
@@ -321,13 +335,13 @@ class RiskLimitStatus(ApiModel):
     utilisation: list[UtilisationStatus] = Field(
         default_factory=list,
         description="Use of the limits; the ten highest.",
-        max_length=10,
+        max_length=SHOWN_USES,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "venue", "key"]},
     )
     breached: list[BreachStatus] = Field(
         default_factory=list,
-        description="Breaches that nobody has cleared; the first 16.",
-        max_length=16,
+        description=f"Breaches that nobody has cleared; the first {SHOWN_BREACHES}.",
+        max_length=SHOWN_BREACHES,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
     )
     conditions: list[Condition] = Field(

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from crowetrade_api.conditions import Condition
 from crowetrade_api.model import ApiModel, DocumentedEnum
-from crowetrade_api.names import VenueAddress
+from crowetrade_api.names import InstrumentAddress, VenueAddress
 from crowetrade_api.v1alpha1.common import (
     QUANTITY_LENGTH,
     Currency,
@@ -231,7 +231,9 @@ class Agents(ApiModel):
         description="When a change that restarts the agents is rolled out. WhenFlat: not before the strategy has no "
         "position and no open order, at venues that it leaves, too; the condition Reconciling says that it waits. At a "
         "venue that the spec names no more, orders may only reduce positions meanwhile. Immediate: at once. A strategy "
-        "of style Quote nearly always has an open order, so set Immediate there: its orders are cancelled first.",
+        "of style Quote nearly always has an open order, so set Immediate there: its orders are cancelled first. "
+        "Either way, an upgrade of the operator, or another change that is not one of this spec, restarts at most so "
+        "many Strategies of a namespace at once as agents.restartsAtOnce of the chart says.",
     )
 
 
@@ -341,7 +343,11 @@ class PositionStatus(ApiModel):
 class ProfitStatus(ApiModel):
     """Profit and loss since the gateway's journal began."""
 
-    currency: str = Field(description="Currency of the amounts.", max_length=10)
+    currency: str = Field(
+        description="Currency of the amounts, that of spec.capital. What was made in instruments of another one is in "
+        "none of them, and while one of those is held unrealized and net are unknown.",
+        max_length=10,
+    )
     realized: str = Field(default="", description="Realised, before fees.", max_length=QUANTITY_LENGTH)
     unrealized: str = Field(
         default="", description="Unrealised at the mark prices; empty when unknown.", max_length=QUANTITY_LENGTH
@@ -402,24 +408,17 @@ class StrategyPhase(DocumentedEnum):
     UNKNOWN = "", "The operator has not written it yet."
 
 
-class VenueUse(DocumentedEnum):
-    """What a strategy may do at a venue."""
-
-    TRADING = "Trading", "Its orders are accepted there."
-    CLOSE_ONLY = (
-        "CloseOnly",
-        "The spec does not name it any more: orders may only reduce what is held there, until nothing is left.",
-    )
-
-
 class BoundVenueStatus(ApiModel):
     """One venue whose gateway has the strategy among those that it serves."""
 
     namespace: str = Field(description="Namespace of the VenueConnection.", max_length=63)
     name: str = Field(description="Name of the VenueConnection.", max_length=63)
-    use: VenueUse = Field(
-        default=VenueUse.TRADING,
-        description="What the strategy may do there. " + " ".join(f"{word}: {word.doc}" for word in VenueUse),
+    symbols: list[Annotated[str, StringConstraints(max_length=32)]] = Field(
+        default_factory=list,
+        description="Symbols in which the strategy may open positions there: those of the spec once all that it names "
+        "is found. In every other instrument orders may only reduce; at a venue without any symbol nothing is opened.",
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
     @property
@@ -531,6 +530,12 @@ class Strategy(Resource):
         return self.spec.namespace_of(venue, self.namespace)
 
     @property
+    def instruments(self) -> set[InstrumentAddress]:
+        """What its spec names."""
+        found = ((item.venue_ref, item.symbol) for item in self.spec.instruments)
+        return {InstrumentAddress(VenueAddress(ref.namespace or self.namespace, ref.name), name) for ref, name in found}
+
+    @property
     def flattens(self) -> bool:
         """Whether its deletion closes its positions."""
         return self.spec.deletion_policy == "Flatten"
@@ -552,6 +557,11 @@ class UnreadableStrategy(Unreadable):
         return str(next(found, None) or self.namespace)
 
     @property
+    def instruments(self) -> set[InstrumentAddress]:
+        """What its spec names, as far as that can be seen."""
+        return _instruments(self.spec, self.namespace)
+
+    @property
     def flattens(self) -> bool:
         """Whether its deletion closes its positions."""
         return isinstance(self.spec, dict) and self.spec.get("deletionPolicy") == "Flatten"
@@ -559,25 +569,38 @@ class UnreadableStrategy(Unreadable):
 
 def venue_refs(spec: Any) -> list[dict[str, Any]]:
     """What a spec that may not match the schema names as venues, as far as that can be seen."""
+    return [item["venueRef"] for item in _listed(spec)]
+
+
+def _listed(spec: Any) -> list[dict[str, Any]]:
+    """Instruments that name a venue."""
     listed = spec.get("instruments") if isinstance(spec, dict) else None
-    items = listed if isinstance(listed, list) else []
-    found = [item.get("venueRef") for item in items if isinstance(item, dict)]
-    return [ref for ref in found if isinstance(ref, dict) and ref.get("name")]
+    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return [item for item in items if isinstance(item.get("venueRef"), dict) and item["venueRef"].get("name")]
 
 
-def named_venues(item: Mapping[str, Any]) -> set[VenueAddress]:
-    """Venues that the spec of a stored Strategy names, which may not match the schema."""
-    own = item["metadata"]["namespace"]
-    return {VenueAddress(str(ref.get("namespace") or own), str(ref["name"])) for ref in venue_refs(item.get("spec"))}
+def _instruments(spec: Any, own: str) -> set[InstrumentAddress]:
+    return {
+        InstrumentAddress(
+            VenueAddress(str(item["venueRef"].get("namespace") or own), str(item["venueRef"]["name"])),
+            str(item.get("symbol")),
+        )
+        for item in _listed(spec)
+    }
 
 
-def recorded_venues(item: Mapping[str, Any]) -> dict[VenueAddress, str]:
-    """status.venues of a stored Strategy, as far as they can be seen: what it may do at each."""
+def named_instruments(item: Mapping[str, Any]) -> set[InstrumentAddress]:
+    """What the spec of a stored Strategy names, which may not match the schema."""
+    return _instruments(item.get("spec"), item["metadata"]["namespace"])
+
+
+def recorded_venues(item: Mapping[str, Any]) -> dict[VenueAddress, set[str]]:
+    """status.venues of a stored Strategy, as far as they can be seen: the symbols of each."""
     status = item.get("status")
     listed = status.get("venues") if isinstance(status, dict) else None
     found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return {
-        VenueAddress(str(one["namespace"]), str(one["name"])): str(one.get("use"))
+        VenueAddress(str(one["namespace"]), str(one["name"])): set(map(str, one.get("symbols") or ()))
         for one in found
         if one.get("namespace") and one.get("name")
     }
@@ -585,4 +608,4 @@ def recorded_venues(item: Mapping[str, Any]) -> dict[VenueAddress, str]:
 
 def venues_of(item: Mapping[str, Any]) -> set[VenueAddress]:
     """Venues that a stored Strategy names, and those that it may have left something at."""
-    return named_venues(item) | recorded_venues(item).keys()
+    return {named.venue for named in named_instruments(item)} | recorded_venues(item).keys()

@@ -28,11 +28,11 @@ from crowetrade_cli.manifests.admission import Manifest
 from crowetrade_cli.manifests.reading import read
 from crowetrade_cli.results import store
 from crowetrade_cli.results.folds import folds_table, joined
-from crowetrade_cli.results.metrics import RunMetrics
+from crowetrade_cli.results.metrics import RunMetrics, annualised_from
 from crowetrade_cli.results.report import warnings_of
 from crowetrade_cli.results.result import Result
 from crowetrade_cli.results.save import save_run
-from crowetrade_cli.results.sweep import DEFAULT_METRIC, metric_named, save_sweep, sweep, sweep_table
+from crowetrade_cli.results.sweep import DEFAULT_METRIC, RefusedRow, metric_named, save_sweep, sweep, sweep_table
 from crowetrade_cli.results.tables import run_table
 from crowetrade_cli.samples import INSTALLED_SAMPLES
 
@@ -82,14 +82,18 @@ def backtest(
         store.refuse_foreign(out)
     _quiet()
     environment = {**os.environ, EnvName.SAMPLE_DIRECTORY: str(samples), EnvName.DATA_DIRECTORY: str(data)}
-    candidates = _candidates(paths, settings, namespace)
+    candidates, refused = _candidates(paths, settings, namespace)
     recordings = Recordings(environment)
     if folds:
         _walk_forward(candidates, recordings, asked, folds, metric, cores, out)
-    elif len(candidates) > 1:
-        _sweep(candidates, recordings, asked, metric, cores, out)
+    elif len(candidates) + len(refused) > 1:
+        _sweep(candidates, refused, recordings, asked, metric, cores, out)
     else:
         _one(candidates[0], recordings, asked, out)
+    if refused:
+        first = f"{refused[0].refused} (with {text_of(refused[0].parameters)})"
+        total = len(candidates) + len(refused)
+        typer.echo(f"Not run, because a model refuses it: {len(refused):,} of {total:,} combinations, first: {first}")
 
 
 def _one(candidate: Candidate, recordings: Recordings, asked: Range, out: Path | None) -> None:
@@ -109,13 +113,22 @@ def _show(result: Result, metrics: RunMetrics) -> None:
 
 
 def _sweep(
-    candidates: Sequence[Candidate], recordings: Recordings, asked: Range, metric: str, cores: int, out: Path | None
+    candidates: Sequence[Candidate],
+    refused: Sequence[RefusedRow],
+    recordings: Recordings,
+    asked: Range,
+    metric: str,
+    cores: int,
+    out: Path | None,
 ) -> None:
     with _progress("runs", len(candidates)) as progress:
         runner = Runner(candidates, recordings, cores, _counted(progress))
         rows = runner.sweep(asked)
-    found = sweep(rows, metric)
+    span = span_of([recordings.of(file) for file in candidates[0].plan.traded], asked)
+    found = sweep(rows, metric, refused, annualised_from(span.to_ns - span.from_ns))
     Console().print(sweep_table(found))
+    if found.note:
+        typer.echo(found.note)
     if out is not None:
         save_sweep(found, out)
     typer.echo(f"{len(rows):,} runs" + _written(out, store.SWEEP_PAGE))
@@ -152,13 +165,17 @@ def _end(runner: Runner) -> None:
         )
 
 
-def _candidates(paths: Sequence[str], settings: Sequence[Setting], namespace: str) -> list[Candidate]:
+def _candidates(
+    paths: Sequence[str], settings: Sequence[Setting], namespace: str
+) -> tuple[list[Candidate], list[RefusedRow]]:
+    """The combinations to run, and those that a model refuses, as a grid of two averages has some in which the fast one
+    is not the faster. Raises Failed where no combination is left to run."""
     reading = read(paths, namespace)
     for note in reading.notes:
         typer.echo(note, err=True)
     # Variants share what was not set in them, and judging it takes longer than many a run.
     judged: dict[int, Manifest] = {}
-    found = []
+    found, refused = [], []
     for variant in variants(reading.manifests, settings):
         new = [one for one in variant.manifests if id(one) not in judged]
         judged.update(zip(map(id, new), admitted(new, namespace), strict=True))
@@ -166,10 +183,13 @@ def _candidates(paths: Sequence[str], settings: Sequence[Setting], namespace: st
         try:
             check_models(plan)
         except ConfigurationError as error:
-            values = text_of(variant.parameters)
-            raise Failed(f"{error}{f' (with {values})' if values else ''}") from error
-        found.append(Candidate(variant.parameters, plan))
-    return found
+            refused.append(RefusedRow(variant.parameters, str(error)))
+        else:
+            found.append(Candidate(variant.parameters, plan))
+    if not found:
+        values = text_of(refused[0].parameters)
+        raise Failed(refused[0].refused + (f" (with {values})" if values else ""))
+    return found, refused
 
 
 def _time(text: str, option: str, unset: int, *, whole_day: bool = False) -> int:

@@ -11,14 +11,12 @@ from lightkube.config.kubeconfig import SingleConfig
 
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
 from crowetrade_api.v1alpha1.meta import read
-from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
+from crowetrade_api.v1alpha1.risklimit import SHOWN_BREACHES, RiskLimit, UnreadableLimit
 from crowetrade_cli.commands.cluster import Context, Kubeconfig, Namespace
 from crowetrade_cli.errors import CONFLICT, Failed, Refused, WrongUse
 from crowetrade_cli.fleet.api_server import ApiServer, connect
 from crowetrade_cli.fleet.kubeconfig import find
 
-BREACHES_SHOWN = 16
-"""A status names no more."""
 REASON_LENGTH = 512
 TRIES = 5
 
@@ -62,7 +60,7 @@ async def _annotate(api: ApiServer, namespace: str, name: str, breach: str, reas
     if isinstance(limit, UnreadableLimit):
         raise Failed(f"RiskLimit {namespace}/{name} cannot be read ({limit.problem}): correct it first")
     breached = [item.id for item in limit.status.breached]
-    lists_all = len(breached) < BREACHES_SHOWN
+    lists_all = len(breached) < SHOWN_BREACHES
     if breach not in breached and lists_all:
         listed = ", ".join(breached) or "none"
         raise Failed(f"RiskLimit {namespace}/{name} has no breach {breach} to be cleared (there are: {listed})")

@@ -24,6 +24,8 @@ from crowetrade_process.stopping import cancelled
 EVERYTHING = "all"
 """Name of the KillSwitch of --all, where none is named."""
 
+NOT_STOPPED_SHOWN = 20
+
 
 class Mode(StrEnum):
     """spec.mode of a KillSwitch."""
@@ -36,16 +38,25 @@ class Mode(StrEnum):
 
 def kill(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever finds trading stopped.")],
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The KillSwitch; made if it is not there.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NAME]", help="The KillSwitch; made if it is not there, and otherwise never made narrower."
+        ),
+    ] = "",
     everything: Annotated[
-        bool, typer.Option("--all", help=f"Every strategy at every venue; the KillSwitch is {EVERYTHING} unless named.")
+        bool,
+        typer.Option(
+            "--all",
+            help=f"Everything in the namespace, with -A in every one; the KillSwitch is {EVERYTHING} unless named.",
+        ),
     ] = False,
     mode: Annotated[
         Mode | None, typer.Option(help="What it does; Cancel unless the KillSwitch says another one.")
     ] = None,
     namespace: Namespace = "",
     all_namespaces: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Stop gateways of every namespace.")
+        bool, typer.Option("--all-namespaces", "-A", help="In every namespace, not in one alone.")
     ] = False,
     selector: Annotated[
         list[str] | None, typer.Option("--selector", "-l", metavar="KEY=VALUE", help="Strategies with this label.")
@@ -73,7 +84,9 @@ def kill(
 ) -> None:
     """Stop trading: engage a KillSwitch at the API server, on the bus and at each gateway directly, all at once.
 
-    Any one way is enough. Exit code 0: every gateway that is known has halted, and with Flatten holds no position.
+    Any one way is enough. Exit code 0: every gateway that is known and concerned has halted, and with Flatten holds no
+    position; it is 1 also where the KillSwitch of that name is prepared for more than the order stops, and not engaged.
+    At the end it says whom the order stops, and with --all which gateways of other namespaces trade on.
     """
     if plain and json:
         raise WrongUse("--plain and --json exclude each other: choose one")
@@ -108,9 +121,11 @@ def kill(
     if json:
         typer.echo(json_text.dumps({"result": _result(look)}))
     elif look.reached:
+        typer.echo(_stops(look))
         typer.echo(_rearm(look))
-    if not look.halted:
-        raise Failed(_not_halted(look, timeout))
+    wrong = ["" if look.halted else _not_halted(look, timeout), look.unengaged]
+    if any(wrong):
+        raise Failed(". ".join(filter(None, wrong)))
 
 
 async def _follow(asked: Asked, reach: Reach, show: Show, timeout: float) -> Look:
@@ -152,7 +167,19 @@ def _result(look: Look) -> dict[str, Any]:
         "halted": look.halted,
         "gateways": [row.gateway for row in look.gateways],
         "pending": [row.gateway for row in look.gateways if row.stage is not Stage.HALTED],
+        "stops": look.stops,
+        "notStopped": list(look.not_stopped),
+        "notEngaged": look.unengaged,
     }
+
+
+def _stops(look: Look) -> str:
+    text = f"The order stops {look.stops}"
+    if not look.not_stopped:
+        return text
+    more = len(look.not_stopped) - NOT_STOPPED_SHOWN
+    listed = ", ".join(look.not_stopped[:NOT_STOPPED_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"{text}. Not stopped, use -A: {listed}"
 
 
 def _rearm(look: Look) -> str:

@@ -26,7 +26,7 @@ from crowetrade_cli.fleet.discovery import Fleet, discover
 from crowetrade_cli.fleet.gateways import Gateway
 from crowetrade_cli.fleet.kubeconfig import find
 from crowetrade_cli.fleet.memory import Memory
-from crowetrade_cli.fleet.status import Status, StoppedRow, kill_said
+from crowetrade_cli.fleet.status import Status, StoppedRow, Update, kill_said
 from crowetrade_cli.fleet.status import status as status_of
 
 
@@ -37,7 +37,8 @@ def status(
     context: Context = "",
     output: Output = Format.TABLE,
 ) -> None:
-    """Show who does not trade and why: KillSwitches engaged, breaches not cleared, strategies and venues stopped.
+    """Show who does not trade and why: KillSwitches engaged, breaches not cleared, strategies and venues stopped. Then
+    how far an upgrade is: how many gateways and agents run their present configuration, and what others wait for.
 
     With the API server down the gateways that are remembered are asked which kill orders they have in force.
     """
@@ -127,6 +128,8 @@ def _tables(found: Status) -> Group:
         *(_breach_table(found) if found.breaches else ["No breach waits to be cleared."]),
         _stopped("Venues", "connected", found.venues, found.venues_total),
         _stopped("Strategies", "trading", found.strategies, found.strategies_total),
+        _update("Gateways", found.gateways_update),
+        _update("Agents", found.agents_update),
     )
 
 
@@ -156,3 +159,17 @@ def _stopped(title: str, word: str, rows: Sequence[StoppedRow], total: int) -> R
     for row in rows:
         table.add_row(*map(Text, (f"{row.namespace}/{row.name}", row.state, row.reason, row.message)))
     return table
+
+
+def _update(title: str, found: Update) -> str:
+    """Only those that there are."""
+    said = (
+        (found.rolling_out, "rolling out"),
+        (found.waiting_for_quiet, "waiting for quiet"),
+        (found.waiting_for_flat, "waiting for flat"),
+        (found.waiting_for_turn, "waiting for a turn"),
+        (found.unknown, "not known"),
+    )
+    total = found.up_to_date + sum(number for number, _ in said)
+    parts = [f"{found.up_to_date} of {total} up to date", *(f"{number} {words}" for number, words in said if number)]
+    return f"{title}: {', '.join(parts)}."

@@ -54,21 +54,29 @@ class Sample:
         return split_rows(self._lines[self.first_line - 1 :], self.separator)
 
     @cached_property
+    def _two_levels(self) -> bool:
+        """Whether the header is that of yfinance's download: a line of columns, one of tickers, and a third with the
+        name of the first column alone."""
+        rows = self._rows[:3]
+        return len(rows) == 3 and [row[:1] for row in rows[:2]] == [["Price"], ["Ticker"]] and not any(rows[2][1:])
+
+    @cached_property
     def header(self) -> tuple[str, ...] | None:
         """The names of the columns, None when the first row is data: one of its values begins with a digit."""
         if not self._rows or any(_DATUM.match(value) for value in self._rows[0]):
             return None
-        return tuple(value.strip() for value in self._rows[0])
+        names = [*self._rows[2][:1], *self._rows[0][1:]] if self._two_levels else self._rows[0]
+        return tuple(value.strip() for value in names)
 
     @cached_property
     def rows(self) -> list[list[str]]:
         """The first rows of data."""
-        return self._rows[1:] if self.header else self._rows
+        return self._rows[self.data_line - self.first_line :]
 
     @property
     def data_line(self) -> int:
         """The line where the data begins, from 1."""
-        return self.first_line + (1 if self.header else 0)
+        return self.first_line + (0 if not self.header else 3 if self._two_levels else 1)
 
     @property
     def width(self) -> int:

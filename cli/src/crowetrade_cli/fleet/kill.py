@@ -4,6 +4,9 @@ The API server has a head start: a KillSwitch there gives the order its uid and 
 later. Without its answer in that time the order goes out by the other ways under a name of its own, because gateways
 let go of an order when the API server has a KillSwitch of its name that is not engaged. The operator makes a KillSwitch
 of an order that has none.
+
+A KillSwitch that is there is never made narrower. Where it would have to be, or where the user may not engage it, it
+stays as it is, and the order has a name of its own here too.
 """
 
 from __future__ import annotations
@@ -21,15 +24,16 @@ from lightkube.config.kubeconfig import SingleConfig
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
+from crowetrade_api.kill_order import selects_by_labels
 from crowetrade_api.v1alpha1.killswitch import KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import read
-from crowetrade_cli.errors import NOT_FOUND, Failed, Refused, WrongUse
+from crowetrade_cli.errors import FORBIDDEN, NOT_FOUND, Failed, Refused, WrongUse
 from crowetrade_cli.fleet import ways
 from crowetrade_cli.fleet.api_server import ApiServer, connect
 from crowetrade_cli.fleet.discovery import Fleet, discover
 from crowetrade_cli.fleet.gateways import Address, Gateway, concerned
 from crowetrade_cli.fleet.memory import Memory
-from crowetrade_cli.fleet.order import Asked, order_of, unique_name
+from crowetrade_cli.fleet.order import Asked, covers, order_of, scope_in, unique_name, whom
 from crowetrade_cli.fleet.progress import Channel, Progress, Row
 from crowetrade_process.stopping import cancelled
 
@@ -60,7 +64,9 @@ class Way:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What is known at one moment. `name` is that of the order, empty before it has one; `by_object` tells whether it
-    is a KillSwitch at the API server. `tried`: every way has worked or failed once; `over`: nothing more will come."""
+    is a KillSwitch at the API server. `tried`: every way has worked or failed once; `over`: nothing more will come.
+    `stops` says whom it stops, `not_stopped` names gateways that are known and that an order for everything passes by,
+    and `unengaged` says what the KillSwitch that was named is prepared for and the order does not stop."""
 
     namespace: str
     name: str
@@ -70,6 +76,9 @@ class Look:
     halted: bool
     tried: bool
     over: bool
+    stops: str = ""
+    not_stopped: Sequence[str] = ()
+    unengaged: str = ""
 
     @property
     def reached(self) -> bool:
@@ -102,6 +111,11 @@ class Kill:
         self._known = self.reach.memory.of(self._cluster)
         self._order: asyncio.Future[kill_pb2.KillOrder] = asyncio.get_running_loop().create_future()
         self._by_object = False
+        # The KillSwitch of the name that was asked for, as the API server had it, and whether it refused to engage it.
+        self._found: Mapping[str, Any] | None = None
+        self._refused = False
+        # Gateways of which the bus alone tells.
+        self._heard: set[Address] = set()
         self._fleet: Fleet | None = None
         self._discovered = config is None
         self._direct: dict[str, asyncio.Task[None]] = {}
@@ -128,7 +142,44 @@ class Kill:
             halted=progress.halted,
             tried=tried,
             over=settled and (progress.halted or nobody),
+            stops=whom(scope_in(order), order.namespace) if order is not None else "",
+            not_stopped=self._not_stopped(order) if order is not None else (),
+            unengaged=self._unengaged(order) if order is not None else "",
         )
+
+    def _not_stopped(self, order: kill_pb2.KillOrder) -> Sequence[str]:
+        if selects_by_labels(order):
+            return ()
+        heard = [Gateway(address) for address in self._heard - self._known.gateways.keys()]
+        gateways = [*self._known.gateways.values(), *heard]
+        stopped = {one.address for one in concerned(gateways, order)}
+        said = {row.gateway for row in self._progress.rows}
+        return sorted({str(one.address) for one in gateways if one.address not in stopped} - said)
+
+    def _unengaged(self, order: kill_pb2.KillOrder) -> str:
+        asked, prepared = self.asked, self._prepared()
+        if order.name == asked.name:
+            return ""
+        path = f"KillSwitch {asked.namespace}/{asked.name}"
+        if prepared is None:
+            unknown = f"{path} is not known here, nor whom it was prepared for"
+            return f"{unknown}: the order stops {whom(scope_in(order), asked.namespace)}" if asked.scope is None else ""
+        spec = prepared.get("spec") or {}
+        scope = spec.get("scope") or {}
+        if spec.get("engaged") or covers(scope_in(order), scope):
+            return ""
+        command = f"crowetrade kill {asked.name} -n {asked.namespace} --reason ..."
+        return f"{path} is not engaged, which is prepared for {whom(scope, asked.namespace)}: {command} engages it"
+
+    def _prepared(self) -> Mapping[str, Any] | None:
+        """The KillSwitch of the name that was asked for, as it was seen last. What is remembered does not tell whether
+        it is engaged."""
+        if self._found is not None:
+            return self._found
+        wanted = (self.asked.namespace, self.asked.name)
+        switches = self._fleet.switches if self._fleet is not None else ()
+        listed = (one for one in switches if (one["metadata"]["namespace"], one["metadata"]["name"]) == wanted)
+        return next(listed, None) or self._known.switch(*wanted)
 
     async def run(self) -> None:
         """Raises WrongUse where the API server has no KillSwitch of that name and nothing says whom it would stop."""
@@ -146,7 +197,7 @@ class Kill:
         config = self.reach.config
         if config is None:
             self._say(Channel.API, Outcome.NOT_TRIED, self.reach.no_config)
-            self._decide(self._without_object())
+            self._decide(order_of(self._beside().manifest(""), time.time_ns()))
             return
         try:
             async with connect(config) as api, asyncio.TaskGroup() as group:
@@ -156,7 +207,7 @@ class Kill:
         except Failed as error:
             self._say(Channel.API, Outcome.FAILS, str(error))
             self._discovered = True
-            self._decide(self._without_object())
+            self._decide(order_of(self._beside().manifest(""), time.time_ns()))
 
     async def _engage_with_head_start(self, api: ApiServer) -> None:
         try:
@@ -168,9 +219,8 @@ class Kill:
             self._say(Channel.API, Outcome.FAILS, text)
         except Failed as error:
             self._say(Channel.API, Outcome.FAILS, str(error))
-        order = self._without_object()
-        self._decide(order)
-        same = self.asked.under(order.name)
+        same = self._beside()
+        self._decide(order_of(same.manifest(""), time.time_ns()))
         await ways.until_it_works(
             lambda: self._engage(api, same), lambda text: self._say(Channel.API, Outcome.FAILS, text)
         )
@@ -179,20 +229,26 @@ class Kill:
         """The KillSwitch is engaged there, and its order is the order, unless there is one already."""
         user, current = await asyncio.gather(_user(api), _switch(api, asked))
         path, by = f"KillSwitch {asked.namespace}/{asked.name}", f" (by {user})" if user else ""
+        if asked is self.asked:
+            self._found = current
         if current is None:
-            if self.asked.scope is None and not self._order.done():
+            if asked.scope is None and not self._order.done():
                 raise WrongUse(_no_such_switch(asked, await api.objects(KillSwitch, asked.namespace)))
-            known = self._known.switch(self.asked.namespace, self.asked.name) if asked is not self.asked else None
-            stored = await api.create(KillSwitch, asked.manifest(known, user))
+            stored = await api.create(KillSwitch, asked.manifest(user))
             text = f"{path} is created and engaged{by}"
         elif current["spec"].get("engaged"):
             stored = current
-            if harder := asked.harder(str(current["spec"].get("mode"))):
+            if harder := asked.harder(current["spec"]):
                 stored = await api.replace(KillSwitch, asked.namespace, asked.name, harder)
             first = current["spec"].get("engagedBy") or "somebody"
             text = f"{path} was engaged already by {first}: {current['spec'].get('reason', '')}"
         else:
-            stored = await api.replace(KillSwitch, asked.namespace, asked.name, asked.changes(user))
+            changes = asked.changes(current["spec"], user)
+            try:
+                stored = await api.replace(KillSwitch, asked.namespace, asked.name, changes)
+            except Refused as error:
+                self._refused = error.code == FORBIDDEN
+                raise
             text = f"{path} is engaged{by}"
         self._by_object = True
         self._say(Channel.API, Outcome.WORKS, text)
@@ -224,12 +280,14 @@ class Kill:
                 self._progress.reported(stored, [one.address for one in concerned(self._fleet.gateways, order)])
             await asyncio.sleep(STATUS_SECONDS)
 
-    def _without_object(self) -> kill_pb2.KillOrder:
-        """The order under a name of its own."""
-        asked, now_ns = self.asked, time.time_ns()
-        known = self._known.switch(asked.namespace, asked.name)
-        name = unique_name(asked.name, now_ns, secrets.token_hex(2))
-        return order_of(asked.under(name).manifest(known, ""), now_ns)
+    def _beside(self) -> Asked:
+        """What is asked for under a name of its own. Who may not engage the KillSwitch that is there, because it is
+        wider than they may stop, stops what they say."""
+        known = self._prepared()
+        if self._refused and known is not None and self.asked.scope is not None:
+            spec = known.get("spec") or {}
+            known = {"spec": {"mode": spec["mode"]} if "mode" in spec else {}}
+        return self.asked.beside(unique_name(self.asked.name, time.time_ns(), secrets.token_hex(2)), known)
 
     def _decide(self, order: kill_pb2.KillOrder) -> None:
         """This is the order, unless there is one already."""
@@ -261,6 +319,7 @@ class Kill:
         if self._fleet is None:
             # Nobody else tells which gateways there are.
             address = Address(status.namespace, status.venue)
+            self._heard.add(address)
             if address not in self._known.gateways and concerned([Gateway(address)], self._order.result()):
                 self._progress.expect([address])
 
@@ -300,8 +359,11 @@ class Kill:
             self._progress.acknowledged(said, Channel.DIRECT, target)
             self._say_direct("")
 
+        def is_concerned(address: Address) -> bool:
+            return bool(concerned([self._known.gateways.get(address, Gateway(address))], order))
+
         self._direct[target] = asyncio.create_task(
-            ways.until_it_works(lambda: ways.directly(target, order, acknowledged, server_name), failed)
+            ways.until_it_works(lambda: ways.directly(target, order, acknowledged, is_concerned, server_name), failed)
         )
 
     def _say_direct(self, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_api.conditions import Condition, ConditionType, find
 from crowetrade_api.kill_order import kill_order
+from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.killswitch import KillState, KillSwitch, UnreadableKillSwitch
 from crowetrade_api.v1alpha1.meta import UNREPORTED_MINUTES, read
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, UnreadableLimit
@@ -19,6 +21,9 @@ from crowetrade_api.v1alpha1.venueconnection import UnreadableVenue, VenueConnec
 NOT_YET = "the operator has not written its status yet"
 NOT_REPORTED = "NotReported"
 """The reason of a row whose status is too old to say that it trades."""
+
+_UNDER_WAY = (Reason.ROLLING_OUT, Reason.WAITING_FOR_QUIET, Reason.WAITING_FOR_FLAT, Reason.WAITING_FOR_TURN)
+_NOT_SURE = (ConditionType.STALLED, ConditionType.PAUSED)
 
 Stored = Mapping[str, Any]
 _MODES = {
@@ -70,6 +75,19 @@ class StoppedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """How many run their present configuration, as after an upgrade, and what the others wait for. `unknown` are those
+    whose status does not say: it is old, or of another spec, or reconciling is paused or stalled."""
+
+    up_to_date: int
+    rolling_out: int
+    waiting_for_quiet: int
+    waiting_for_flat: int
+    waiting_for_turn: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """By namespace and name. `strategies_total` and `venues_total` count those that trade, too."""
 
@@ -79,6 +97,8 @@ class Status:
     strategies_total: int
     venues: Sequence[StoppedRow]
     venues_total: int
+    gateways_update: Update
+    agents_update: Update
     without_identity: str
     """Why anybody may do anything; empty where everybody proves who they are."""
 
@@ -105,6 +125,8 @@ def status(
         strategies_total=len(strategies),
         venues=_sorted(stopped for item in venues if (stopped := stopped_venue(item, now)) is not None),
         venues_total=len(venues),
+        gateways_update=update(venues, now),
+        agents_update=update(strategies, now),
         without_identity=_without_identity([*strategies, *venues, *limits, *switches]),
     )
 
@@ -159,6 +181,32 @@ def breaches_of(item: Stored) -> Iterable[BreachRow]:
             since=breach.since,
             message=breach.message,
         )
+
+
+def update(items: Sequence[Stored], now: datetime) -> Update:
+    """Of Strategies or VenueConnections."""
+    counted = Counter(_progress(item, now) for item in items)
+    return Update(
+        up_to_date=counted[Reason.AS_DESIRED],
+        rolling_out=counted[Reason.ROLLING_OUT],
+        waiting_for_quiet=counted[Reason.WAITING_FOR_QUIET],
+        waiting_for_flat=counted[Reason.WAITING_FOR_FLAT],
+        waiting_for_turn=counted[Reason.WAITING_FOR_TURN],
+        unknown=counted[None],
+    )
+
+
+def _progress(item: Stored, now: datetime) -> Reason | None:
+    """AsDesired for whoever runs the present configuration, whether it trades or not; None where nobody knows."""
+    told = item.get("status") or {}
+    by_type = {one.get("type"): one for one in told.get("conditions") or ()}
+    moving = by_type.get(ConditionType.RECONCILING.value)
+    current = told.get("observedGeneration") == item["metadata"].get("generation")
+    not_sure = any((by_type.get(type_.value) or {}).get("status") == "True" for type_ in _NOT_SURE)
+    if moving is None or not current or not_sure or unreported(item, now):
+        return None
+    found = next((reason for reason in _UNDER_WAY if reason.value == moving.get("reason")), None)
+    return found if found is not None and moving.get("status") == "True" else Reason.AS_DESIRED
 
 
 def unreported(item: Stored, now: datetime) -> str:

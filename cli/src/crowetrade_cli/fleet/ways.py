@@ -16,6 +16,7 @@ from crowetrade.config.v1 import kill_pb2
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 from crowetrade_cli.bus import connect, jetstream_api
 from crowetrade_cli.errors import Failed, Refused
+from crowetrade_cli.fleet.gateways import Address
 from crowetrade_cli.fleet.progress import Stage, stage_of
 from crowetrade_cli.identity import TLS_FILES
 from crowetrade_process.identity.grpc import open_channel
@@ -41,9 +42,16 @@ async def until_it_works(way: Callable[[], Awaitable[None]], failed: Callable[[s
         await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def directly(target: str, order: kill_pb2.KillOrder, acknowledged: Acknowledged, server_name: str = "") -> None:
+async def directly(
+    target: str,
+    order: kill_pb2.KillOrder,
+    acknowledged: Acknowledged,
+    concerned: Callable[[Address], bool],
+    server_name: str = "",
+) -> None:
     """Engages the order at the gateway whose control service listens at HOST:PORT, and returns when nothing that it
-    cancels is open there any more. Raises Failed.
+    cancels is open there any more. Raises Failed, also where the order stops nobody there: such a gateway answers that
+    nothing is open, and whether it is one says itself, unless it is known to be `concerned`.
 
     With TLS, `server_name` is the name in its certificate; without one it stands before the target, NAME=HOST:PORT, or
     is the Service in HOST.
@@ -53,12 +61,23 @@ async def directly(target: str, order: kill_pb2.KillOrder, acknowledged: Acknowl
         try:
             halted = False
             async for response in service.Kill(control_pb2.KillRequest(order=order)):
-                acknowledged(response.acknowledgement)
-                halted = stage_of(response.acknowledgement) is Stage.HALTED
+                said = response.acknowledgement
+                gateway = Address(said.venue_namespace, said.venue)
+                if not concerned(gateway) and not await _obeys(service, order):
+                    text = f"the gateway of {gateway} answers at {target}, and the order passes it by"
+                    raise Failed(f"{text}: nothing is stopped there; -n {gateway.namespace} or -A stops it")
+                acknowledged(said)
+                halted = stage_of(said) is Stage.HALTED
         except grpc.aio.AioRpcError as error:
             raise Failed(_sentence(target, error)) from error
         if not halted:
             raise Failed(f"{target} has ended before it had halted")
+
+
+async def _obeys(service: control_pb2_grpc.ControlServiceAsyncStub, order: kill_pb2.KillOrder) -> bool:
+    """Whether the gateway lists the order among those that concern it."""
+    listed = await service.ListKills(control_pb2.ListKillsRequest(), timeout=ANSWER_SECONDS)
+    return any((one.namespace, one.name) == (order.namespace, order.name) for one in listed.kills)
 
 
 async def kills_at(target: str, server_name: str = "") -> list[kill_pb2.KillAcknowledgement]:

@@ -33,6 +33,8 @@ MINUTE_NS = 60 * 1_000_000_000
 HOUR_NS = 60 * MINUTE_NS
 DAY_NS = 24 * HOUR_NS
 YEAR_NS = 365.25 * DAY_NS
+LONG_NS = 20 * DAY_NS
+"""Runs that are longer have returns of days, and are compounded to a year."""
 
 
 Money = Annotated[Decimal, PlainSerializer(render_money, return_type=str, when_used="json")]
@@ -47,6 +49,7 @@ class Period(StrEnum):
     MINUTE = "minute"
 
 
+_UNITS = {"days": DAY_NS, "hours": HOUR_NS, "minutes": MINUTE_NS}
 PERIOD_NS = {Period.DAY: DAY_NS, Period.HOUR: HOUR_NS, Period.MINUTE: MINUTE_NS}
 
 
@@ -58,7 +61,7 @@ class Metrics:
     Returns, drawdown and volatility are shares: 0.01 is one per cent; `max_drawdown` is negative and that of all
     samples. `turnover` is the traded notional divided by the mean equity, over the run; `exposure` is the mean of gross
     exposure divided by equity, `highest_exposure` the greatest. `hit_rate` is the share of `round_trips` that made
-    money after fees.
+    money after fees. `capital_lost_ns` is the first sampled time at which equity was zero or less.
     """
 
     strategy: str | None
@@ -83,6 +86,7 @@ class Metrics:
     orders_sent: int
     orders_filled: int
     orders_refused: int
+    capital_lost_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,20 @@ class RunMetrics:
     periods_per_year: float | None
     strategies: tuple[Metrics, ...]
     totals: tuple[Metrics, ...]
+
+
+def annualised_from(length_ns: int) -> str:
+    """A sentence about ratios of so short a run; empty where it is long enough. The factor is the same for runs of the
+    same length, so they may be ranked by them."""
+    if length_ns > LONG_NS:
+        return ""
+    unit, size_ns = next(
+        (unit, size_ns) for unit, size_ns in _UNITS.items() if length_ns >= 2 * size_ns or unit == "minutes"
+    )
+    return (
+        f"Sharpe, Sortino and volatility are annualised from {max(round(length_ns / size_ns), 1)} {unit}: good to "
+        "compare runs over the same stretch by, and no estimate of a year."
+    )
 
 
 def run_metrics(result: Result, curves: Mapping[tuple[str, str], Curve]) -> RunMetrics:
@@ -125,7 +143,7 @@ class Calendar:
     def of(at_ns: Sequence[int]) -> Calendar:
         """That of a curve which is sampled at these times, oldest first."""
         length = at_ns[-1] - at_ns[0] if at_ns else 0
-        if length > 20 * DAY_NS:
+        if length > LONG_NS:
             period = Period.DAY
         elif length > 20 * HOUR_NS:
             period = Period.HOUR
@@ -235,6 +253,7 @@ def _metrics(
         orders_sent=sum(facts.orders_sent for facts in of),
         orders_filled=sum(facts.orders_filled for facts in of),
         orders_refused=sum(facts.orders_refused for facts in of),
+        capital_lost_ns=next((at for at, value in zip(curve.at_ns, equity, strict=True) if value <= 0), None),
     )
 
 

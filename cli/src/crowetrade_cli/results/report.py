@@ -15,7 +15,7 @@ from crowetrade_cli.results.chart import Chart, Line, Mark, bar_chart, line_char
 from crowetrade_cli.results.curves import Curve, InstrumentCurve, currencies, instrument_curves, total
 from crowetrade_cli.results.figures import FIGURES, labels, money, short_names, utc
 from crowetrade_cli.results.folds import Fold
-from crowetrade_cli.results.metrics import HOUR_NS, RunMetrics
+from crowetrade_cli.results.metrics import HOUR_NS, RunMetrics, annualised_from
 from crowetrade_cli.results.pages import render
 from crowetrade_cli.results.result import Fill, LimitUse, Result
 from crowetrade_cli.results.tables import all_label
@@ -104,9 +104,16 @@ def warnings_of(result: Result, metrics: RunMetrics) -> list[str]:
                 f"{names[facts.id]} was charged {money(facts.charges)} for what it held (funding and rollover): that "
                 "is in PnL and not in Fees, which are those of executions."
             )
+    sentences += [
+        f"{names[row.strategy or '']} had lost all its capital at {utc(row.capital_lost_ns)}: no account would have "
+        "carried what came after, and ratios are undefined. A RiskLimit with maxDrawdown stops it before that."
+        for row in metrics.strategies
+        if row.capital_lost_ns is not None
+    ]
     left_out = [
-        f"{file.left_out:,} rows of {file.name}{f' ({file.symbol})' if file.symbol else ''} are no market and were "
-        "left out: a bid above its offer, or a price or size of a trade that is not above 0."
+        f"{file.left_out:,} rows of {file.name}{f' ({file.symbol})' if file.symbol else ''}, counted over the "
+        "whole recording, are no market and were left out: a bid above its offer, or a price or size of a trade that "
+        "is not above 0."
         for file in result.data
         if file.left_out
     ]
@@ -125,6 +132,9 @@ def warnings_of(result: Result, metrics: RunMetrics) -> list[str]:
     if len(metrics.totals) > 1:
         listed = ", ".join(row.currency for row in metrics.totals)
         sentences.append(f"The strategies' capital is in {listed}: there is a sum for each, and none of all.")
+    short = annualised_from(result.last_ns - result.first_ns)
+    if short and any(row.annual_volatility is not None for row in metrics.totals):
+        sentences.append(short)
     return sentences
 
 

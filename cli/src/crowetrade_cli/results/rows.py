@@ -63,10 +63,11 @@ def figure_column(values: Sequence[Decimal | float | None]) -> pa.Array:
     """Money as decimals; ratios and counts as they are."""
     import pyarrow as pa
 
-    decimals = [column_decimal(value) for value in values if isinstance(value, Decimal)]
-    if decimals:
+    if any(isinstance(value, Decimal) for value in values):
+        decimals = [column_decimal(value) if isinstance(value, Decimal) else None for value in values]
         return pa.array(decimals, pa.decimal128(DECIMAL_DIGITS, DECIMAL_PLACES))
-    return pa.array(values, pa.int64() if all(isinstance(value, int) for value in values) else pa.float64())
+    known = [value for value in values if value is not None]
+    return pa.array(values, pa.int64() if known and all(isinstance(value, int) for value in known) else pa.float64())
 
 
 def _time() -> pa.DataType:

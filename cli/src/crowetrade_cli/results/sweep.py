@@ -41,13 +41,30 @@ class SweepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A combination that a model refuses, and its sentence: it was not run."""
+
+    parameters: Mapping[str, str]
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
-    """sweep.json: the rows, best first by `metric`; those where it is undefined are last."""
+    """sweep.json: the rows, best first by `metric`; those where it is undefined are last. Combinations that a model
+    refuses are beside them."""
 
     metric: str
     rows: tuple[SweepRow, ...]
+    refused: tuple[RefusedRow, ...] = ()
+    note: str = ""
+    """What has to be known of all rows first; see annualised_from."""
     kind: Literal["crowetrade.sweep"] = "crowetrade.sweep"
     schema: int = store.SCHEMA
+
+    @property
+    def combinations(self) -> tuple[SweepRow | RefusedRow, ...]:
+        """Those that were run, best first, then those that were not."""
+        return *self.rows, *self.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +94,12 @@ def metric_named(name: str) -> Figure:
     return BY_NAME[name]
 
 
-def sweep(rows: Sequence[SweepRow], metric: str = DEFAULT_METRIC) -> Sweep:
+def sweep(
+    rows: Sequence[SweepRow], metric: str = DEFAULT_METRIC, refused: Sequence[RefusedRow] = (), note: str = ""
+) -> Sweep:
     """The rows with the best first. Rows that are equal keep their order."""
     metric_named(metric)
-    return Sweep(metric, tuple(sorted(rows, key=lambda row: -_value(row, metric))))
+    return Sweep(metric, tuple(sorted(rows, key=lambda row: -_value(row, metric))), tuple(refused), note)
 
 
 def sweep_table(of: Sweep) -> Fitting:
@@ -160,7 +179,7 @@ def _parameters(of: Sweep) -> list[str]:
 
 def _values(of: Sweep, name: str) -> tuple[str, ...]:
     """The values that a parameter had, as numbers where all are."""
-    values = {row.parameters[name] for row in of.rows}
+    values = {row.parameters[name] for row in of.combinations}
     try:
         return tuple(sorted(values, key=Decimal))
     except InvalidOperation:
@@ -169,19 +188,23 @@ def _values(of: Sweep, name: str) -> tuple[str, ...]:
 
 def _bars(of: Sweep, name: str) -> Chart:
     by_value = {row.parameters[name]: _value(row, of.metric) for row in of.rows}
-    bars = [(value, by_value[value]) for value in _values(of, name) if by_value[value] > -math.inf]
-    note = "" if len(bars) == len(by_value) else "Values for which the figure is undefined are left out."
+    values = _values(of, name)
+    bars = [(value, by_value[value]) for value in values if by_value.get(value, -math.inf) > -math.inf]
+    note = "" if len(bars) == len(values) else "Values for which the figure is undefined are left out."
     every = max(-(-len(bars) // _LABELS), 1)
     return bar_chart(f"{BY_NAME[of.metric].label} by {short_names([name])[name]}", bars, note=note, every=every)
 
 
 def _columns(of: Sweep) -> pa.Table:
-    """A row per run, best first: the parameters as text, then the figures; money as decimal128(38, 18)."""
+    """A row per run, best first, then those that a model refuses: the parameters as text, then the figures, money as
+    decimal128(38, 18), then why it was refused."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {
-        name: pa.array([row.parameters[name] for row in of.rows], pa.string()) for name in _parameters(of)
+        name: pa.array([row.parameters[name] for row in of.combinations], pa.string()) for name in _parameters(of)
     }
+    nothing = [None] * len(of.refused)
     for figure in FIGURES:
-        columns[figure.name] = figure_column([getattr(row.metrics, figure.name) for row in of.rows])
+        columns[figure.name] = figure_column([*(getattr(row.metrics, figure.name) for row in of.rows), *nothing])
+    columns["refused"] = pa.array([*[""] * len(of.rows), *(row.refused for row in of.refused)], pa.string())
     return pa.table(columns)

@@ -197,6 +197,19 @@ def test_a_trail_that_was_written_anew_by_somebody_without_the_key_is_found(
     assert "record 1 of crowetrade-system.crowetrade-operator is not the one that is on record" in ended.err
 
 
+def test_an_end_that_was_written_anew_by_somebody_without_the_key_is_found(
+    nats_url: str, run: Run, trails: Trails
+) -> None:
+    asyncio.run(_write(nats_url, Trail(*OPERATOR, "pod-1"), [changed("10", "1000000")]))
+    ended = run("audit", "verify", "--nats", nats_url, "--ca", trails.ca)
+    assert ended.code == 1
+    assert "checkpoint 6 of crowetrade-system.crowetrade-operator is not signed, and one before it is" in ended.err
+    assert "desk.venue-sim: records 1 to 4 are as they were written, signed up to 3\n" in ended.out
+    ended = run("audit", "verify", "--nats", nats_url)
+    assert ended.code == 0
+    assert "signed up to 3 by a certificate that is not judged, 5 to 6 not vouched for" in ended.out
+
+
 def test_an_export_verifies_and_one_that_was_edited_does_not(
     nats_url: str, run: Run, trails: Trails, tmp_path: Path
 ) -> None:

@@ -245,7 +245,8 @@ def test_rows_that_are_no_market_are_counted(desk: Path, run: Run) -> None:
     rows = recording.read_text().splitlines()
     at_ns = rows[9].split(",")[0]
     recording.write_text("\n".join([*rows[:9], f"{at_ns},-1.1,5,1.2,5", f"{at_ns},1.3,5,1.2,5", *rows[9:]]) + "\n")
-    sentence = "2 rows of waves/q.csv (EUR-USD) are no market and were left out: a bid above its offer"
+    of = "2 rows of waves/q.csv (EUR-USD), counted over the whole recording,"
+    sentence = f"{of} are no market and were left out: a bid above its offer"
     ended = run("backtest", "manifests", "--out", "out")
     assert (ended.code, f"{QUOTES} events" in ended.out) == (0, True)
     assert sentence in " ".join(ended.out.split())
@@ -306,6 +307,25 @@ def test_a_sweep_runs_every_combination_and_names_the_best_first(desk: Path, run
 
 
 @pytest.mark.no_cover
+def test_combinations_that_a_model_refuses_are_counted_beside_the_others(desk: Path, run: Run) -> None:
+    slow = FAST.replace("fast", "slow")
+    ended = run("backtest", "manifests", "--set", f"{FAST}=3", "--set", f"{slow}=3,5", "--out", "out")
+    assert (ended.code, ended.err) == (0, "")
+    assert "annualised from 17 days: " in ended.out
+    assert "Not run, because a model refuses it: 1 of 2 combinations, first: " in ended.out
+    assert f"fast (3) must be less than slow (3) (with {FAST}=3, {slow}=3)" in ended.out
+    admitted, refused = pq.read_table(desk / "out" / "sweep.parquet").to_pylist()
+    assert (admitted["refused"], admitted[slow], admitted["fills"] > 0) == ("", "5", True)
+    assert refused["refused"].endswith("fast (3) must be less than slow (3)")
+    assert (refused[FAST], refused[slow], refused["pnl"], refused["fills"]) == ("3", "3", None, None)
+
+
+def test_folds_choose_among_what_the_model_admits(desk: Path, run: Run) -> None:
+    ended = run("backtest", "manifests", "--set", f"{FAST}=3..9", "--folds", "2", "--metric", "pnl")
+    assert (ended.code, ended.err) == (0, "")
+    assert "a model refuses it: 5 of 7 combinations" in ended.out
+
+
 def test_one_core_and_several_give_the_same_sweep(desk: Path, run: Run) -> None:
     for cores in ("1", "2"):
         assert run("backtest", "manifests", "--set", f"{FAST}=1..4", "--cores", cores, "--out", cores).code == 0
@@ -565,7 +585,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "a field of no object": (("--set", "strategy/ema:spec.mode.x=1"), 2, "spec.mode holds no fields"),
     "what the API server refuses": (("--set", "strategy/ema:spec.capital.amount=0"), 1, 'amount: Invalid value: "0"'),
-    "what the model refuses of one value": (("--set", f"{FAST}=1..9"), 1, f"slow (5) (with {FAST}=5)"),
+    "what the model refuses of every value": (("--set", f"{FAST}=5..9"), 1, f"slow (5) (with {FAST}=5)"),
     "folds without a figure": ((*TWO, "--folds", "2", "--metric", "calmar"), 1, "no run has a calmar from 2017-01-02"),
     "what the model refuses": (("--set", f"{FAST}=9"), 1, "fast (9) must be less than slow (5)"),
     "folds of nothing to choose from": (("--folds", "3"), 2, "name a field with several values by --set"),

@@ -88,6 +88,40 @@ def test_what_nobody_has_reported_lately_is_not_called_well(cluster: Cluster, ru
         assert ("Unknown" in shown) is not well
 
 
+def test_status_shows_how_far_an_upgrade_is(cluster: Cluster, run: Run) -> None:
+    cluster.apply(strategy_manifest("ema", cluster.namespace), venue_manifest("sim-fx", cluster.namespace))
+    waits = {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": "WaitingForTurn",
+        "message": "others restart",
+        "lastTransitionTime": "2026-11-26T06:00:00Z",
+    }
+    told = {"phase": "Trading", "observedGeneration": 1, "lastReportTime": _now(), "conditions": [waits]}
+    cluster.write_status("strategy", "ema", told)
+    text = run("status", "-n", cluster.namespace).out
+    assert "Gateways: 0 of 1 up to date, 1 not known." in text
+    assert "Agents: 0 of 1 up to date, 1 waiting for a turn." in text
+    found = json.loads(run("status", "-n", cluster.namespace, "-o", "json").out)
+    assert (found["agents_update"]["waiting_for_turn"], found["gateways_update"]["unknown"]) == (1, 1)
+
+
+def test_status_says_that_nobody_has_an_identity(cluster: Cluster, run: Run) -> None:
+    cluster.apply(venue_manifest("sim-fx", cluster.namespace))
+    disabled = {
+        "type": "IdentityDisabled",
+        "status": "True",
+        "reason": "NoIdentitySource",
+        "message": "identity.source is None",
+        "lastTransitionTime": "2026-11-26T06:00:00Z",
+    }
+    for conditions, banner in (([disabled], True), ([{**disabled, "status": "False"}], False), ([], False)):
+        told = {"phase": "Connected", "observedGeneration": 1, "lastReportTime": _now(), "conditions": conditions}
+        cluster.write_status("venueconnection", "sim-fx", told)
+        text = run("status", "-n", cluster.namespace).out
+        assert text.startswith("NOT PROTECTED: identity.source is None") == banner, text
+
+
 def test_top(cluster: Cluster, run: Run) -> None:
     for name, net in (("ema", "12.5"), ("pair", "-3")):
         cluster.apply(strategy_manifest(name, cluster.namespace))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def test_all_ways_at_once(cluster: Cluster, gateway: StartGateway, nats_url: str
         "bus": "Works",
         "direct": "Works",
     }
-    assert result(ended.out) == {
+    # Other tests have venues in namespaces of their own.
+    assert result(ended.out) | {"notStopped": []} == {
         "namespace": cluster.namespace,
         "name": "all",
         "killSwitchStored": True,
@@ -73,6 +75,9 @@ def test_all_ways_at_once(cluster: Cluster, gateway: StartGateway, nats_url: str
         "halted": True,
         "gateways": [f"{cluster.namespace}/sim-fx"],
         "pending": [],
+        "stops": f"everything in namespace {cluster.namespace}, and in no other one",
+        "notStopped": [],
+        "notEngaged": "",
     }
 
 
@@ -122,6 +127,122 @@ def test_a_killswitch_that_is_there_keeps_its_scope_and_mode(cluster: Cluster, g
     assert cluster.get("killswitch", "fx")["spec"]["engagedBy"] == "admin"
 
 
+def _prepared(namespace: str, scope: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """The KillSwitch of --all."""
+    return {
+        "apiVersion": "trading.crowetrade.io/v1alpha1",
+        "kind": "KillSwitch",
+        "metadata": {"name": "all", "namespace": namespace},
+        "spec": {"mode": "Flatten", "scope": scope, **spec},
+    }
+
+
+EVERYWHERE = {"namespaces": {"from": "All"}}
+FX_EVERYWHERE = {"strategySelector": {"matchLabels": {"desk": "fx"}}, **EVERYWHERE}
+
+
+@pytest.mark.parametrize("arguments", [("--all",), ("all", "-l", "desk=fx")], ids=" ".join)
+def test_a_killswitch_that_is_there_is_never_made_narrower(
+    cluster: Cluster, gateway: StartGateway, run: Run, arguments: tuple[str, ...]
+) -> None:
+    cluster.apply(_prepared(cluster.namespace, EVERYWHERE))
+    desk = gateway(cluster.namespace, "sim-fx")
+    ended = run("kill", *arguments, "--reason", "r", "-n", cluster.namespace, "--gateway", desk.target, "--json")
+    [order] = desk.orders
+    assert (order.name, order.scope.namespaces_from, order.mode) == ("all", "All", kill_pb2.KILL_MODE_FLATTEN)
+    assert not order.scope.strategy_selector.match_labels
+    spec = cluster.get("killswitch", "all")["spec"]
+    assert (spec["engaged"], spec["scope"]["namespaces"]["from"]) == (True, "All")
+    assert result(ended.out)["stops"] == "everything in every namespace"
+
+
+def test_a_killswitch_that_is_there_gets_wider(cluster: Cluster, gateway: StartGateway, run: Run) -> None:
+    cluster.apply(_switch(cluster.namespace, engaged=False))
+    desk = gateway(cluster.namespace, "sim-fx")
+    where = ("-n", cluster.namespace, "--gateway", desk.target, "--timeout", "0.1")
+    run("kill", "fx", "--all", "-A", "--reason", "r", *where)
+    [switch] = cluster.list("killswitches")
+    assert switch["spec"]["scope"] == {
+        "namespaces": {"from": "All", "selector": {}},
+        "strategySelector": {},
+        "venueSelector": {},
+    }
+    assert desk.orders[0].scope.namespaces_from == "All"
+
+
+def test_where_neither_scope_holds_the_other_what_is_asked_for_is_stopped_and_the_rest_is_named(
+    cluster: Cluster, gateway: StartGateway, run: Run
+) -> None:
+    cluster.apply(_prepared(cluster.namespace, FX_EVERYWHERE))
+    desk = gateway(cluster.namespace, "sim-fx")
+    ended = run("kill", "--all", "--reason", "r", "-n", cluster.namespace, "--gateway", desk.target, "--plain")
+    [order] = desk.orders
+    assert order.name.startswith("all-")
+    assert (order.scope.namespaces_from, order.mode) == ("Same", kill_pb2.KILL_MODE_FLATTEN)
+    assert cluster.get("killswitch", order.name)["spec"]["engaged"] is True
+    assert cluster.get("killswitch", "all")["spec"]["engaged"] is False
+    path, command = f"KillSwitch {cluster.namespace}/all", f"crowetrade kill all -n {cluster.namespace} --reason ..."
+    assert (ended.code, ended.err) == (
+        1,
+        f"Error: {path} is not engaged, which is prepared for strategies with desk=fx in every namespace: "
+        f"{command} engages it\n",
+    )
+    assert f"The order stops everything in namespace {cluster.namespace}, and in no other one" in ended.out
+
+
+def test_one_that_is_engaged_for_fewer_stays_and_another_one_is_engaged_beside_it(
+    cluster: Cluster, gateway: StartGateway, run: Run
+) -> None:
+    cluster.apply(_prepared(cluster.namespace, FX_EVERYWHERE, engaged=True, reason="drill"))
+    desk = gateway(cluster.namespace, "sim-fx")
+    ended = run("kill", "--all", "--reason", "r", "-n", cluster.namespace, "--gateway", desk.target, "--plain")
+    assert (ended.code, ended.err) == (0, "")
+    [order] = desk.orders
+    assert order.name.startswith("all-")
+    assert (order.scope.namespaces_from, order.mode) == ("Same", kill_pb2.KILL_MODE_FLATTEN)
+    spec = cluster.get("killswitch", "all")["spec"]
+    assert (spec["engaged"], spec["reason"], spec["scope"]["namespaces"]["from"]) == (True, "drill", "All")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [((), True), (("-A",), False), (("-l", "desk=fx"), False)],
+    ids=("all", "all -A", "selector"),
+)
+def test_gateways_of_other_namespaces_that_trade_on_are_named(
+    cluster: Cluster, gateway: StartGateway, run: Run, arguments: tuple[str, ...], named: bool
+) -> None:
+    """Of an order for everything: one with a selector says whom it selects."""
+    other = replace(cluster, namespace=f"{cluster.namespace}-other")
+    cluster.kubectl("create", "namespace", other.namespace)
+    cluster.apply(venue_manifest("sim-fx", cluster.namespace))
+    other.apply(venue_manifest("sim-eq", other.namespace))
+    desk = gateway(cluster.namespace, "sim-fx")
+    everything = () if "-l" in arguments else ("--all",)
+    where = ("-n", cluster.namespace, "--gateway", desk.target, "--timeout", "0.1")
+    command = ("kill", "now", *everything, *arguments, "--reason", "r", *where)
+    ended = run(*command, "--json")
+    assert (f"{other.namespace}/sim-eq" in result(ended.out)["notStopped"]) is named
+    assert ("Not stopped, use -A: " in run(*command, "--plain").out) is named
+
+
+def test_who_may_not_engage_the_wide_one_stops_their_own_namespace(
+    cluster: Cluster, policies: None, second_person: Path, gateway: StartGateway, run: Run
+) -> None:
+    cluster.apply(_prepared(cluster.namespace, EVERYWHERE))
+    desk = gateway(cluster.namespace, "sim-fx")
+    where = ("-n", cluster.namespace, "--gateway", desk.target, "--kubeconfig", second_person)
+    ended = run("kill", "--all", "--reason", "r", *where, "--plain")
+    [order] = desk.orders
+    assert order.name.startswith("all-")
+    assert (order.scope.namespaces_from, order.mode) == ("Same", kill_pb2.KILL_MODE_FLATTEN)
+    assert cluster.get("killswitch", order.name)["spec"]["engaged"] is True
+    spec = cluster.get("killswitch", "all")["spec"]
+    assert (spec["engaged"], spec["scope"]["namespaces"]["from"]) == (False, "All")
+    assert ended.code == 1
+    assert "all is not engaged, which is prepared for everything in every namespace" in ended.err
+
+
 @pytest.mark.parametrize(("mode", "stored"), [("Flatten", "Flatten"), ("Block", "Cancel")])
 def test_one_that_is_engaged_gets_harder_and_never_milder(cluster: Cluster, run: Run, mode: str, stored: str) -> None:
     command = ("kill", "--all", "-n", cluster.namespace, "--plain", "--timeout", "0.1")
@@ -165,6 +286,53 @@ def test_with_the_api_server_down_gateways_are_reached_that_were_seen_before(
     assert result(ended.out)["killSwitchStored"] is False
     assert ways(ended.out)["API server"][0] == "Fails"
     assert cluster.get("killswitch", "fx")["spec"]["engaged"] is False
+
+
+@pytest.mark.parametrize(
+    ("prepared", "everywhere", "problem"),
+    [(EVERYWHERE, True, ""), (FX_EVERYWHERE, False, "prepared for strategies with desk=fx in every namespace")],
+    ids=("wider", "neither"),
+)
+def test_with_the_api_server_down_it_is_as_wide_as_it_was_prepared(
+    cluster: Cluster,
+    gateway: StartGateway,
+    run: Run,
+    remembered: Callable[[Run, str], Path],
+    prepared: dict[str, Any],
+    everywhere: bool,
+    problem: str,
+) -> None:
+    cluster.apply(venue_manifest("sim-fx", cluster.namespace), _prepared(cluster.namespace, prepared))
+    desk = gateway(cluster.namespace, "sim-fx")
+    kubeconfig = remembered(run, desk.target)
+    ended = run("kill", "--all", "--reason", "r", "-n", cluster.namespace, "--kubeconfig", kubeconfig, "--json")
+    [order] = desk.orders
+    assert (order.scope.namespaces_from == "All", order.mode) == (everywhere, kill_pb2.KILL_MODE_FLATTEN)
+    assert (ended.code, problem in ended.err) == (1 if problem else 0, True)
+
+
+def test_a_name_that_is_not_known_without_the_api_server_stops_the_namespace_and_says_so(
+    state_home: Path, gateway: StartGateway, run: Run
+) -> None:
+    desk = gateway("desk", "sim-fx")
+    ended = run("kill", "fx", "--reason", "r", "-n", "desk", "--gateway", desk.target, "--plain")
+    assert (ended.code, desk.orders[0].scope.namespaces_from) == (1, "Same")
+    assert ended.err == (
+        "Error: KillSwitch desk/fx is not known here, nor whom it was prepared for: the order stops everything in "
+        "namespace desk, and in no other one\n"
+    )
+
+
+def test_a_gateway_that_the_order_passes_by_is_not_said_to_have_halted(
+    state_home: Path, gateway: StartGateway, run: Run
+) -> None:
+    """It is named by its address and is of another namespace."""
+    desk = gateway("desk", "sim-fx", concerned=False)
+    ended = run("kill", "--all", "--reason", "r", "--gateway", desk.target, "--plain", "--timeout", "1")
+    assert ended.code == 1
+    assert f"the gateway of desk/sim-fx answers at {desk.target}, and the order passes it by" in ended.err
+    assert "nothing is stopped there; -n desk or -A stops it" in ended.err
+    assert "Halted" not in ended.out
 
 
 async def test_a_silent_api_server_is_not_waited_for(

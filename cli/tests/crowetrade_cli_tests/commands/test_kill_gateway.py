@@ -75,9 +75,27 @@ async def test_directly(gateway: tuple[Running, Trader]) -> None:
     await _has_stopped(await kill("--gateway", target), trader, "direct")
 
 
+async def test_a_gateway_of_another_namespace_is_not_said_to_have_halted(gateway: tuple[Running, Trader]) -> None:
+    """It takes the order, which passes it by, and has nothing to cancel."""
+    started, trader = gateway
+    target = f"127.0.0.1:{started.control_port}"
+    ended = await kill("--gateway", target, "-n", "elsewhere", "--timeout", "1")
+    assert ended.code == 1
+    assert f"the gateway of {NAMESPACE}/{VENUE} answers at {target}, and the order passes it by" in ended.err
+    assert (await trader.order())[-1].reason != "KillSwitchEngaged"
+
+
 async def test_by_the_bus(gateway: tuple[Running, Trader], nats_url: str) -> None:
     _, trader = gateway
     await _has_stopped(await kill("--nats", nats_url), trader, "bus")
+
+
+async def test_a_gateway_that_the_bus_alone_tells_of_and_that_trades_on_is_named(
+    gateway: tuple[Running, Trader], nats_url: str
+) -> None:
+    ended = await kill("--nats", nats_url, "-n", "elsewhere", "--timeout", "5")
+    assert (ended.code, "no gateway is known that it concerns" in ended.err) == (1, True)
+    assert json.loads(ended.out.splitlines()[-1])["result"]["notStopped"] == [f"{NAMESPACE}/{VENUE}"]
 
 
 async def test_a_gateway_that_speaks_long_after_the_bus_has_the_order_is_waited_for(

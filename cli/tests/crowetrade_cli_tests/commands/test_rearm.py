@@ -14,35 +14,10 @@ from crowetrade_api_tests.samples import limit_manifest, strategy_manifest, venu
 from crowetrade_cli_tests.cluster import Cluster
 from crowetrade_cli_tests.conftest import Run
 from crowetrade_cli_tests.control import ScriptedGateway
-from crowetrade_operator_tests.charts import of_kind, rendered
-from crowetrade_operator_tests.servers import POWERLESS_USER
 
 pytestmark = pytest.mark.integration
 BREACH = "fx-desk/eurusd-ema@sim-fx-88"
 CLEAR = "trading.crowetrade.io/clear-breach"
-POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-
-
-@pytest.fixture
-def policies(cluster: Cluster) -> None:
-    """What the chart installs about who may do what, for the namespace of this test alone."""
-    for item in of_kind(rendered(), *POLICIES):
-        name = f"{item['metadata']['name']}-{cluster.namespace}"
-        item["metadata"]["name"] = name
-        if item["kind"] == POLICIES[1]:
-            own = {"kubernetes.io/metadata.name": cluster.namespace}
-            item["spec"] |= {"policyName": name, "matchResources": {"namespaceSelector": {"matchLabels": own}}}
-        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(item))
-    probe = _engaged(cluster.namespace, "somebody else")
-    cluster.wait_until_refused("apply", "-f", "-", stdin=json.dumps(probe))
-
-
-@pytest.fixture
-def second_person(cluster: Cluster) -> Path:
-    """The kubeconfig of a user who may do everything in the namespace."""
-    user = f"--user={POWERLESS_USER}"
-    cluster.kubectl("create", "rolebinding", "second-person", "--clusterrole=cluster-admin", user)
-    return cluster.server.powerless
 
 
 def _engaged(namespace: str, by: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from .values import ASSUMED, ns, replayed, rows_of
 
 ROOT = Path(__file__).parents[4]
 MINUTE, DAY = 60_000_000_000, 86_400_000_000_000
+ADJUSTED = 'time=Date,close="Adj Close",volume=Volume'
 Row = dict[str, object]
 
 
@@ -297,6 +298,23 @@ CASES: dict[str, Case] = {
         },
         [bar("2024-01-02T00:00:00", "187.15 188.44 183.89 185.64", "82488700")],
     ),
+    "Yahoo: the adjusted close, as docs/data.md says": Case(
+        "csv",
+        {
+            "AAPL.csv": b"Date,Open,High,Low,Close,Adj Close,Volume\n"
+            b"2024-01-02,187.15,188.44,183.89,185.64,184.53,82488700\n"
+        },
+        [{"ts_ns": ns("2024-01-02T00:00:00"), "close": "184.53", "volume": "82488700"}],
+        ("--columns", ADJUSTED),
+    ),
+    "Yahoo: a download of yfinance, with a line of tickers": Case(
+        "yahoo",
+        {
+            "AAPL.csv": b"Price,Close,High,Low,Open,Volume\nTicker,AAPL,AAPL,AAPL,AAPL,AAPL\nDate,,,,,\n"
+            b"2024-01-02,184.73,187.52,182.99,186.23,82488700\n"
+        },
+        [bar("2024-01-02T00:00:00", "186.23 187.52 182.99 184.73", "82488700")],
+    ),
     "Yahoo: minutes with their offset, columns in another order": Case(
         "yahoo",
         {"AAPL.csv": b"Datetime,Close,High,Low,Open,Volume\n2024-01-02 09:30:00-05:00,2,4,1,3,10\n"},
@@ -539,6 +557,7 @@ def test_every_format_has_a_case() -> None:
 
 def test_every_format_is_in_the_guide() -> None:
     guide = (ROOT / "docs" / "data.md").read_text()
+    assert f"`--columns {ADJUSTED}`" in guide
     assert [known.name for known in FORMATS if f"`{known.name}`" not in guide] == []
 
 

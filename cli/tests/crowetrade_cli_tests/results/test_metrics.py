@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowetrade_cli.results.curves import strategy_curves
-from crowetrade_cli.results.metrics import Calendar, Metrics, Period, RunMetrics, run_metrics
+from crowetrade_cli.results.metrics import Calendar, Metrics, Period, RunMetrics, annualised_from, run_metrics
 from crowetrade_cli.results.result import Result
 
 from .values import DAY_NS, EMA, HOUR_NS, MONDAY_NS, PAIR, SECOND_NS, equity_run, facts, fill, result
@@ -79,6 +79,20 @@ def test_periods_follow_from_the_length_of_the_run(length_ns: int, step_ns: int,
     assert (calendar.period, calendar.periods) == (period, periods)
 
 
+@pytest.mark.parametrize(
+    ("length_ns", "shown"),
+    [
+        (20 * DAY_NS + 1, ""),
+        (20 * DAY_NS, " from 20 days:"),
+        (47 * HOUR_NS, " from 47 hours:"),
+        (6 * 60 * SECOND_NS, " from 6 minutes:"),
+        (SECOND_NS, " from 1 minutes:"),
+    ],
+)
+def test_ratios_of_a_short_run_are_said_to_be_no_estimate_of_a_year(length_ns: int, shown: str) -> None:
+    assert (shown in annualised_from(length_ns), bool(annualised_from(length_ns))) == (True, bool(shown))
+
+
 def test_days_without_a_market_are_no_periods() -> None:
     at_ns = [MONDAY_NS + day * DAY_NS + hour * HOUR_NS for day in range(364) if day % 7 < 5 for hour in range(9, 17)]
     calendar = Calendar.of(at_ns)
@@ -119,6 +133,11 @@ def test_what_is_undefined_is_none_without_a_warning(
     metrics = of_equity(equity, step_ns)
     assert {name for name in RATIOS if getattr(metrics, name) is None} == undefined
     assert capfd.readouterr().err == ""
+
+
+def test_when_the_capital_was_lost_is_known() -> None:
+    assert of_equity(["100", "1", "0", "50", "-1"]).capital_lost_ns == MONDAY_NS + 2 * DAY_NS
+    assert of_equity(["100", "0.01"]).capital_lost_ns is None
 
 
 def test_nothing_traded() -> None:

@@ -102,6 +102,17 @@ def test_other_currencies_are_not_mentioned_where_there_are_none() -> None:
     assert "another currency" not in text_of(page_of(equity_run(["100", "101"])))
 
 
+def test_ratios_of_a_short_run_come_with_their_length() -> None:
+    assert "annualised from 3 days: " in text_of(page_of(equity_run(["100", "101", "100", "102"])))
+    for run in (equity_run(["100"] * 30), equity_run(["100", "0", "-5"])):
+        assert "annualised from" not in text_of(page_of(run))
+
+
+def test_capital_that_is_lost_is_said_with_its_time() -> None:
+    assert "ema had lost all its capital at 2017-01-03: " in text_of(page_of(equity_run(["100", "0", "-5"])))
+    assert "lost all" not in text_of(page_of(equity_run(["100", "1"])))
+
+
 @pytest.mark.parametrize("run", [equity_run(["100"]), equity_run(["100"] * 3), equity_run(["100", "0", "-5"])])
 def test_a_run_without_trades_limits_or_figures_is_a_page(run: Result) -> None:
     text = text_of(page_of(replace(run, limits=(), refused=())))

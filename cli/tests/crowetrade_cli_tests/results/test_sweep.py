@@ -18,6 +18,7 @@ from crowetrade_cli.results.save import save_run
 from crowetrade_cli.results.store import read_run
 from crowetrade_cli.results.sweep import (
     LISTED_ROWS,
+    RefusedRow,
     SweepRow,
     heat_map,
     save_sweep,
@@ -74,6 +75,20 @@ def test_the_heat_map_sorts_values_as_numbers_and_shows_the_best_over_the_rest()
         ("-4.00", 100.0, "down", False),
     ]
     assert empty == (None, None)
+
+
+def test_what_was_refused_is_a_blank_place_and_a_row_behind_the_others(browser: Browser, tmp_path: Path) -> None:
+    refused = [RefusedRow({FAST: "20", SLOW: "20"}, "fast (20) must be less than slow (20)")]
+    made = sweep(rows(({FAST: "10", SLOW: "20"}, 1.0), ({FAST: "10", SLOW: "30"}, None)), refused=refused, note="Ah.")
+    shown = heat_map(made, FAST, SLOW)
+    assert (shown.columns, [value for value, _ in shown.rows]) == (("20", "30"), ["10", "20"])
+    assert shown.rows[1] == ("20", (None, None))
+    (tmp_path / "sweep.html").write_text(sweep_page(made))
+    dom, console = rendered(browser, tmp_path / "sweep.html")
+    assert console == []
+    assert '<p class="warning">Ah.</p>' in dom
+    assert "because a model refuses the combination: 1 more." in dom
+    assert dom.index("refused: fast (20) must be less than slow (20)") > dom.rindex("1.00")
 
 
 def test_short_names_stay_unique() -> None:

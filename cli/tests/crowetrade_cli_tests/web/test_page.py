@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 from crowetrade_api_tests.samples import change
 from crowetrade_cli.journal.rows import iso
 from crowetrade_cli_tests.conftest import Run
-from crowetrade_cli_tests.desk import LIMIT, PATIENCE_SECONDS, STRATEGY, VENUE, Desk, desk_of_waves
+from crowetrade_cli_tests.desk import LIMIT, PATIENCE_SECONDS, STRATEGY, VENUE, WAVES, Desk, desk_of_waves, record
 
 pytestmark = pytest.mark.integration
 
@@ -112,7 +112,10 @@ def test_it_shows_a_run_as_it_goes_on(shown_once: Desk, look: Open) -> None:
 
 
 def test_open_orders_are_those_that_were_sent_and_have_not_ended(desk: Desk, look: Open) -> None:
-    desk.write(change(VENUE, "spec.simulated.latency.orderMillis", 4000))
+    # A minute of the recording, which is two seconds on the clock: long enough for the browser.
+    slow = change(VENUE, "spec.simulated.latency.orderMillis", 60_000)
+    desk.write(change(slow, "spec.simulated.replay.speed", "30"))
+    record(desk.folder / "data", WAVES, 3_000_000_000)
     desk.start("--plain", "--web", "--web-port", "0")
     page = look(address(desk))
     order = page.locator("#orders tbody tr", has_text="EUR-USD").first

@@ -8,14 +8,15 @@ day that it should be, and everything since, is computed here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2 as pb
 from crowetrade_agents.auditor import hours
 from crowetrade_agents.auditor.case import Case
-from crowetrade_agents.auditor.figures import ZERO, Range, decimal, less, shown, times
+from crowetrade_agents.auditor.figures import ZERO, Range, decimal, less, optional, shown, times
 from crowetrade_agents.auditor.findings import NotJudged, Over, Verdict
+from crowetrade_agents.auditor.ledger import Ledger, Rule
 from crowetrade_agents.auditor.messages import SECOND
 
 RATIO_FROM = 100
@@ -73,24 +74,73 @@ def _gateways(case: Case) -> int:
     return len(case.rule.gateways) or 1 if case.rule.total else 1
 
 
+Held = tuple[str, Decimal, Decimal]
+"""Symbol, position, and cash that came in for it."""
+
+
 def profit(case: Case, subject: str) -> Range | None:
     """Profit and loss since the journal began, in the rule's currency; None where prices are not known."""
-    owners, total = _owners(case, subject), Range.exactly(ZERO)
-    for (owner, symbol), held in case.ledger.holdings.items():
-        if owner not in owners or not case.rule.covers(symbol) or not (held.position or held.cash):
-            continue
+    return worth(case, held_by(case.ledger, case.rule, _owners(case, subject)))
+
+
+def held_by(ledger: Ledger, rule: Rule, owners: frozenset[str]) -> Iterable[Held]:
+    """What they hold, or have made or lost, where the rule covers it."""
+    return (
+        (symbol, held.position, held.cash)
+        for (owner, symbol), held in ledger.holdings.items()
+        if owner in owners and rule.covers(symbol) and (held.position or held.cash)
+    )
+
+
+def worth(case: Case, holdings: Iterable[Held]) -> Range | None:
+    """Profit and loss of holdings by the prices of the case; None where they are not known."""
+    total = Range.exactly(ZERO)
+    for symbol, position, cash in holdings:
         listed = case.ledger.listed.get(symbol)
         rate = case.exchange(listed.currency) if listed is not None else None
         if listed is None or rate is None:
             return None
-        made = Range.exactly(held.cash)
-        if held.position:
+        made = Range.exactly(cash)
+        if position:
             mid = case.mid(symbol)
             if mid is None:
                 return None
-            made = made.add(mid.scaled(times(held.position, listed.multiplier)))
+            made = made.add(mid.scaled(times(position, listed.multiplier)))
         total = total.add(made.by(rate))
     return total
+
+
+LOSSES = ("maxDailyLoss", "maxDrawdown", "maxLossPerMinute")
+"""Limits on losses, of which gateways that count together hold shares."""
+
+
+def least_lost(name: str, case: Case, mark: pb.LossMarked | None, now: Range) -> Decimal:
+    """What all that the rule counts together have certainly lost at the moment of the case, with a value of `now` and
+    that baseline: nothing where a profit was made, or where it is not known since when to count."""
+    start = _start(name, case, mark)
+    return ZERO if start is None else max(ZERO, less(start, now.high))
+
+
+def most_allowed(name: str, values: Values, case: Case) -> Decimal | None:
+    """The whole limit in the rule's currency; None where the capital is not known."""
+    value = decimal(values["value"])
+    if name == "maxDailyLoss":
+        return value
+    capital = case.capital()
+    return None if capital is None else times(capital.high, value)
+
+
+def _start(name: str, case: Case, mark: pb.LossMarked | None) -> Decimal | None:
+    at_ns, key = case.order.at_ns, (case.rule.uid, "")
+    if name == "maxLossPerMinute":
+        since = max(at_ns - MINUTE_NS, case.ledger.cleared.get((case.rule.uid, name, ""), 0))
+        seen = case.ledger.minutes.get(key, ())
+        return max((low for seen_ns, low in seen if since <= seen_ns <= at_ns), default=None)
+    if mark is None or mark.currency not in ("", case.rule.currency):
+        return None
+    if name == "maxDrawdown":
+        return optional(mark.peak)
+    return optional(mark.day_start) if mark.day == _day(case, at_ns) else None
 
 
 def max_daily_loss(values: Values, case: Case, subject: str) -> Verdict:
@@ -194,11 +244,16 @@ def _goes_on(action: str, wanted: str) -> bool:
 def judge(name: str, values: Values, case: Case) -> Verdict:
     """The verdict of one such limit; none where its breach is latched, or the order only reduces."""
     subject = case.order.strategy if name in OF_EACH or not case.rule.total else ""
-    latched = any(
-        breach.enforced
-        and _goes_on(breach.action, case.rule.on_breach)
-        and (breach.uid or breach.risk_limit, breach.limit, breach.subject) == (case.rule.uid, name, subject)
-        for breach in case.ledger.breaches.values()
-    )
+    latched = is_latched(name, case.ledger, case.rule, subject)
     verdict = None if latched else BREACH_LIMITS[name](values, case, subject)
     return None if case.reduces() else verdict
+
+
+def is_latched(name: str, ledger: Ledger, rule: Rule, subject: str) -> bool:
+    """Whether a breach of the limit is latched that goes on to be all that is done."""
+    return any(
+        breach.enforced
+        and _goes_on(breach.action, rule.on_breach)
+        and (breach.uid or breach.risk_limit, breach.limit, breach.subject) == (rule.uid, name, subject)
+        for breach in ledger.breaches.values()
+    )

@@ -65,12 +65,16 @@ def may_close(ledger: Ledger, strategy: str) -> bool:
     return deleted or config is None
 
 
+def is_left(ledger: Ledger, strategy: str, symbol: str) -> bool:
+    """Whether the strategy does not name the instrument any more."""
+    binding = ledger.bindings.get(strategy)
+    return binding is not None and symbol not in binding.symbols
+
+
 def _binding(ledger: Ledger, strategy: str) -> Iterator[Stop]:
     binding = ledger.bindings.get(strategy)
     if binding is None:
         yield Stop("binding", CANCEL, "", "the strategy was not bound to the venue")
-    elif binding.state == config_pb2.TRADING_STATE_CLOSE_ONLY:
-        yield Stop("binding", CLOSE_ONLY, "", "the strategy was in state CloseOnly")
     elif binding.state != config_pb2.TRADING_STATE_ACTIVE:
         yield Stop("binding", CANCEL, "", "the strategy was suspended or being deleted")
 

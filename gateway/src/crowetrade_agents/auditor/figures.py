@@ -49,6 +49,11 @@ def less(one: Decimal, other: Decimal) -> Decimal:
     return EXACT.subtract(one, other)
 
 
+def scaled_down(value: Decimal, to: Decimal, of: Decimal) -> Decimal:
+    """value x to / of, rounded down."""
+    return _DOWN.divide(times(value, to), of)
+
+
 def shown(value: Decimal) -> str:
     """For people and machines alike: plain digits without an exponent."""
     text = format(value, "f")

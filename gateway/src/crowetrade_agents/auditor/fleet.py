@@ -14,16 +14,16 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from crowetrade.bus.v1 import journal_pb2 as pb
-from crowetrade_agents.auditor import limits
+from crowetrade_agents.auditor import breaches, limits
 from crowetrade_agents.auditor.case import Attempt, Case
-from crowetrade_agents.auditor.figures import ZERO, Range, decimal, shown
+from crowetrade_agents.auditor.figures import ZERO, Range, decimal, plus, scaled_down, shown
 from crowetrade_agents.auditor.findings import Finding, Over, Unjudged
 from crowetrade_agents.auditor.judge import attempt_of, binding_rules, finding_of, judge
 from crowetrade_agents.auditor.ledger import Ledger, Rule
 from crowetrade_agents.auditor.messages import SECOND
 
 CLOCK_TOLERANCE_NS = SECOND
-SHARED = ("maxOrderRate", "maxOpenOrders", "maxGrossNotional", "maxNetNotional")
+SHARED = ("maxOrderRate", "maxOpenOrders", "maxGrossNotional", "maxNetNotional", *breaches.LOSSES)
 """Limits of which gateways hold shares, and that are judged by their sum."""
 
 Name = tuple[str, str]
@@ -32,11 +32,15 @@ Name = tuple[str, str]
 
 class State(NamedTuple):
     """What one gateway worked under one rule from a time on: open orders, and by symbol the signed worst cases of both
-    sides."""
+    sides. Where losses are limited also what it held, from where its losses count, and which of these limits are
+    latched."""
 
     at_ns: int
     orders: int
     worst: Mapping[str, tuple[Decimal, Decimal]]
+    held: tuple[breaches.Held, ...]
+    mark: pb.LossMarked | None
+    latched: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -86,7 +90,7 @@ class Fleet:
             self.unjudged += unjudged
             self._judge_sums(ledger, sequence, order)
         ledger.apply(sequence, event)
-        if event.WhichOneof("event") not in ("requests_refused", "loss_marked", "kill_changed", "breach_changed"):
+        if event.WhichOneof("event") not in ("requests_refused", "kill_changed"):
             self._note(name, ledger)
 
     def judged(self, name: Name) -> int:
@@ -117,6 +121,10 @@ class Fleet:
                     if order.replaces is not None:
                         continue
                     pending.own_orders = 1 + _open_orders(ledger, rule, case.owners)
+                elif limit in breaches.LOSSES:
+                    pending.own = _own_loss(limit, case)
+                    if pending.own is None:
+                        continue
                 elif case.comes_nearer_to_zero():
                     continue
                 else:
@@ -159,6 +167,9 @@ class Fleet:
     def _judge_pending(self, pending: Pending) -> None:
         try:
             allowed = decimal(pending.rule.limits[pending.limit]["value"])
+            if pending.limit in breaches.LOSSES:
+                self._judge_loss(pending)
+                return
         except (KeyError, ValueError):
             return
         if pending.limit == "maxOpenOrders":
@@ -193,6 +204,34 @@ class Fleet:
             total += min(known, default=ZERO)
         return total
 
+    def _judge_loss(self, pending: Pending) -> None:
+        """By what each gateway has lost at least, in parts of what its own configuration allows: one may have a new
+        limit, or other capital, before another. Where a breach is latched what onBreach says holds there, and the
+        others may go on to lose their shares."""
+        own = Case(pending.ledger, pending.order, pending.rule)
+        allowed = breaches.most_allowed(pending.limit, pending.rule.limits[pending.limit], own)
+        total = pending.own.low if pending.own is not None else ZERO
+        for name, ledger, rule in self._others(pending):
+            states = self._around(name, rule, pending.order.at_ns)
+            if pending.limit not in rule.limits or not states:
+                continue
+            if any(pending.limit in state.latched for state in states):
+                return
+            case = Case(ledger, _nobody(pending.order), rule)
+            losses = [_lost(pending.limit, case, state) for state in states]
+            known = [loss for loss in losses if loss is not None]
+            theirs = breaches.most_allowed(pending.limit, rule.limits[pending.limit], case)
+            if len(known) < len(losses) or theirs is None or allowed is None:
+                why = "losses of several gateways at that moment are not known"
+                self.unjudged.append(Unjudged(pending.ledger.namespace, pending.ledger.venue, pending.limit, why))
+                return
+            lost = min(known)
+            total = plus(total, lost if theirs == allowed else scaled_down(lost, allowed, theirs))
+        if allowed is not None and total > allowed:
+            self._find(pending, shown(total), shown(allowed))
+        else:
+            self._incomplete(pending)
+
     def _find(self, pending: Pending, computed: str, allowed: str) -> None:
         text = f"{pending.limit} over all gateways of the RiskLimit: {computed} is over {allowed}"
         over = Over(computed, allowed, text)
@@ -214,7 +253,12 @@ class Fleet:
                     worst[symbol][1] += held.worst(False)
             states = self._states[name, rule.name]
             orders = _open_orders(ledger, rule, owners)
-            states.append(State(ledger.at_ns, orders, {key: (item[0], item[1]) for key, item in worst.items()}))
+            losses = [limit for limit in breaches.LOSSES if limit in rule.limits]
+            has = tuple(breaches.held_by(ledger, rule, owners)) if losses else ()
+            mark = ledger.loss_marks.get((rule.uid, ""))
+            latched = frozenset(limit for limit in losses if breaches.is_latched(limit, ledger, rule, ""))
+            sides = {key: (item[0], item[1]) for key, item in worst.items()}
+            states.append(State(ledger.at_ns, orders, sides, has, mark, latched))
             while len(states) > 1 and states[1].at_ns < ledger.at_ns - 4 * CLOCK_TOLERANCE_NS:
                 states.popleft()
 
@@ -244,9 +288,7 @@ def _sent(ledger: Ledger, rule: Rule, since_ns: int, until_ns: int) -> int:
 def _value(ledger: Ledger, rule: Rule, state: State, pending: Pending) -> Decimal | None:
     """The least value of a state, gross or towards the order's side, by prices about the moment of the order."""
     order, total = pending.order, ZERO
-    # An order of nobody: prices come from the market data alone.
-    nobody = Attempt(order.at_ns, "", "", "", order.buy, ZERO, None, 0, False, None, None, None, 0)
-    case = Case(ledger, nobody, rule)
+    case = Case(ledger, _nobody(order), rule)
     for symbol, (long, short) in state.worst.items():
         unit = case.unit_value(symbol)
         if unit is None:
@@ -256,3 +298,33 @@ def _value(ledger: Ledger, rule: Rule, state: State, pending: Pending) -> Decima
         else:
             total += unit.scaled(long if order.buy else -short).low
     return total
+
+
+def _nobody(order: Attempt) -> Attempt:
+    """An order of nobody at that moment: prices come from the market data alone."""
+    return Attempt(order.at_ns, "", "", "", order.buy, ZERO, None, 0, False, None, None, None, 0)
+
+
+def _own_loss(limit: str, case: Case) -> Range | None:
+    """What the order's own gateway has lost at least; None where the sum says nothing about the order: it reduces, the
+    breach is latched, or judge() has said already that the loss is not known."""
+    if case.reduces() or breaches.is_latched(limit, case.ledger, case.rule, ""):
+        return None
+    now = breaches.profit(case, "")
+    if now is None:
+        return None
+    mark = case.ledger.loss_marks.get((case.rule.uid, ""))
+    try:
+        return Range.exactly(breaches.least_lost(limit, case, mark, now))
+    except ValueError:
+        return None
+
+
+def _lost(limit: str, case: Case, state: State) -> Decimal | None:
+    """The least that was lost in a state; None where that is not known."""
+    if not state.held:
+        return ZERO
+    now = breaches.worth(case, state.held)
+    if now is None or (state.mark is None and limit != "maxLossPerMinute"):
+        return None
+    return breaches.least_lost(limit, case, state.mark, now)

@@ -161,6 +161,9 @@ def _control(ledger: Ledger, order: Attempt) -> Iterator[Judged]:
             continue
         yield stop.what, stop.risk_limit, Over("", stop.mode, stop.text)
         return
+    if control.is_left(ledger, order.strategy, order.symbol) and not Case(ledger, order, _NO_RULE).reduces():
+        yield "binding", "", Over("", control.CLOSE_ONLY, "the strategy did not name the instrument")
+        return
     breach = control.slows(ledger, order.strategy)
     sent = ledger.slowed.get(order.strategy, [])
     # One order each second: of three in a row the last comes more than a second after the first, however it is counted.

@@ -1,13 +1,14 @@
 """One gateway's journal folded a second time: orders, holdings, messages, the configuration and what stops trading.
 
-What is remembered is bounded: of the orders that ended the last ENDED_KEPT, and of the ClOrdIDs of one order the first
-and the last ones, IDS_KEPT together. Both are more than the gateway keeps, so that whatever it can still name is found.
+What is remembered is bounded: of the orders that ended the last ENDED_KEPT, of the ClOrdIDs of one order the first and
+the last ones, IDS_KEPT together, and of its executions the last EXECUTIONS_KEPT. All are more than the gateway keeps,
+so that whatever it can still name is found.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -137,7 +138,7 @@ class Ledger:
         self._by_id: dict[str, Order] = {}
         self._ended: OrderedDict[int, Order] = OrderedDict()
         self._folds: dict[str, Callable[[Any], None]] = {
-            "session_started": lambda body: None,
+            "session_started": self._started,
             "venue_logged_on": lambda body: None,
             "order_unknown": lambda body: None,
             "order_submitted": self._submitted,
@@ -156,6 +157,7 @@ class Ledger:
             "kill_changed": self._killed,
             "breach_changed": self._breached,
             "loss_marked": self._marked,
+            "forgotten": self._forgotten,
         }
 
     # --- Questions --------------------------------------------------------------------------------------------------
@@ -255,7 +257,7 @@ class Ledger:
         signed = quantity if body.side == market_data_pb2.SIDE_BUY else -quantity
         if body.exec_id in order.executions:
             raise ValueError(f"execution {body.exec_id} stands twice in the journal")
-        order.executions[body.exec_id] = signed
+        order.remember(body.exec_id)
         order.executed = plus(order.executed, quantity)
         self._trade(order.strategy, body.symbol, signed, decimal(body.price), decimal(body.fee))
         self.executions[order.strategy, body.symbol, signed > 0].add(self.at_ns)
@@ -267,9 +269,9 @@ class Ledger:
         order = self._stranger(body) if body.suspense else self._known(body.cl_ord_id)
         quantity = decimal(body.quantity)
         signed = -quantity if body.side == market_data_pb2.SIDE_BUY else quantity
-        # Never executed as far as is known: it did not work either, so nothing of the order is used up by it.
+        # If it was never executed it did not work either, so nothing of the order is used up by it.
         if body.exec_ref_id not in order.executions:
-            order.executions[body.exec_ref_id] = ZERO
+            order.remember(body.exec_ref_id)
         self._trade(order.strategy, body.symbol, signed, decimal(body.price), -decimal(body.fee))
 
     def _order_ended(self, body: pb.OrderEnded) -> None:
@@ -329,6 +331,10 @@ class Ledger:
             if rule.total
         }
 
+    def _started(self, body: pb.SessionStarted) -> None:
+        """A process that starts knows no minute before it; until that is over only orders that reduce leave."""
+        self.minutes.clear()
+
     def _halted(self, body: pb.HaltChanged) -> None:
         if body.cleared:
             self.halts.pop(body.halt, None)
@@ -369,6 +375,21 @@ class Ledger:
             counted = self.members.get(rule.name, rule.strategies) if rule is not None else frozenset[str]()
             tallies = [self.tallies[owner] for owner in ([body.subject] if body.subject else sorted(counted))]
             self.days[key] = Tally(sum(one.messages for one in tallies), sum(one.executions for one in tallies))
+
+    def _forgotten(self, body: pb.Forgotten) -> None:
+        names = set(body.strategies)
+        if odd := sorted(names & (self.owners() | self.bindings.keys())):
+            raise ValueError(f"{odd[0]} is forgotten and is bound, or holds or works something")
+        for name in names:
+            self.rejects.pop(name, None)
+            self.tallies.pop(name, None)
+            self.slowed.pop(name, None)
+        for table in (self.holdings, self.messages, self.refused, self.executions):
+            _without(table, [key for key in table if key[0] in names])
+        marks = {(mark.rule, mark.subject) for mark in body.marks}
+        for by_rule in (self.days, self.loss_marks, self.minutes):
+            _without(by_rule, [key for key in by_rule if key in marks or key[1] in names])
+        _without(self.cleared, [key for key in self.cleared if key[2] in names])
 
     # --- Parts of it ------------------------------------------------------------------------------------------------
 
@@ -490,7 +511,8 @@ class Ledger:
             ended=booked.ord_status in _FINAL,
             ids=[*booked.former_cl_ord_ids, body.cl_ord_id],
         )
-        order.executions = {fill.exec_id: ZERO for fill in booked.fills}
+        for fill in booked.fills:
+            order.remember(fill.exec_id)
         if booked.HasField("replace") and not order.ended:
             order.asked_id = booked.replace.cl_ord_id
             order.asked_quantity = decimal(booked.replace.order_quantity)
@@ -513,6 +535,11 @@ _FINAL = (
 )
 _GATEWAY_TIERS = ((10, 10_000_000), (100, 100_000_000), (1_000, SECOND), (10_000, 10 * SECOND), (86_400, 60 * SECOND))
 """Widths of the buckets that a gateway's snapshot holds, nanoseconds, up to an age in seconds."""
+
+
+def _without(table: MutableMapping[Any, Any], keys: Iterable[Any]) -> None:
+    for key in keys:
+        del table[key]
 
 
 def _earlier(stamps: Iterable[int], counts: Iterable[int], now_ns: int) -> Iterable[tuple[int, int]]:

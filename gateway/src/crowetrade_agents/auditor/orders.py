@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from crowetrade_agents.auditor.figures import ZERO, less, plus, times
 
+EXECUTIONS_KEPT = 256
+
 
 @dataclass(slots=True)
 class Order:
@@ -28,8 +30,14 @@ class Order:
     counted: Decimal = ZERO
     is_counted: bool = False
     ids: list[str] = field(default_factory=list)
-    # Executions that may still be taken back: signed quantity by ExecID.
-    executions: dict[str, Decimal] = field(default_factory=dict)
+    # ExecIDs, the last ones booked last.
+    executions: dict[str, None] = field(default_factory=dict)
+
+    def remember(self, exec_id: str) -> None:
+        """The execution is booked."""
+        self.executions[exec_id] = None
+        if len(self.executions) > EXECUTIONS_KEPT:
+            del self.executions[next(iter(self.executions))]
 
     @property
     def working(self) -> Decimal:

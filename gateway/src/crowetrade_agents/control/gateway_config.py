@@ -23,7 +23,6 @@ _STATES = {
     config_pb2.TRADING_STATE_ACTIVE: TradingState.ACTIVE,
     config_pb2.TRADING_STATE_SUSPENDED: TradingState.HALTED,
     config_pb2.TRADING_STATE_FLATTEN: TradingState.FLATTEN,
-    config_pb2.TRADING_STATE_CLOSE_ONLY: TradingState.CLOSE_ONLY,
 }
 
 
@@ -44,6 +43,7 @@ def decode(payload: bytes | None) -> Configuration:
     return Configuration(
         revision=config.revision,
         bindings={binding.strategy: _STATES.get(binding.state, TradingState.HALTED) for binding in config.strategies},
+        tradable={binding.strategy: frozenset(binding.symbols) for binding in config.strategies},
         flattened_when_deleted=frozenset(
             binding.strategy for binding in config.strategies if binding.flatten_when_deleted
         ),

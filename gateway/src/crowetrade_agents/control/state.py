@@ -43,6 +43,8 @@ class Configuration:
     unreadable: str = ""
     on_record: OnRecord = OnRecord()
     cleared_halts: frozenset[str] = frozenset()
+    # Strategy -> symbols in which it may open positions; in every other instrument its orders may only reduce.
+    tradable: Mapping[str, frozenset[str]] = field(default_factory=dict)
     # Strategies whose positions are closed when they are deleted.
     flattened_when_deleted: frozenset[str] = frozenset()
     # RiskLimit and breach -> the reason of the person who cleared it there; and breach -> that at the VenueConnection.
@@ -97,7 +99,7 @@ def join(
     strategy: str,
     stops: Sequence[Stop] = (),
 ) -> Control:
-    """The most restrictive wins. `halts` holds the sentence of each latched halt by its name, REASON@TOKEN.
+    """The most restrictive wins. `halts` holds the sentence of each latched halt by its name, REASON@EVENT.
 
     Nothing is closed at a gateway that is blocked (its own books may be wrong), except while the venue is deleted. Of
     stops the hardest holds, FLATTEN being CANCEL and more, and of two that are not comparable what is as hard as both;
@@ -128,9 +130,6 @@ def join(
         return Control(TradingState.HALTED, Refusal(Reason.GATEWAY_STOPPING, "the gateway is leaving: log on again"))
     if hardest is not None:
         return Control(hardest.state, hardest.refusal)
-    if bound is TradingState.CLOSE_ONLY:
-        text = f"strategy {strategy!r} may only reduce its positions"
-        return Control(bound, Refusal(Reason.CLOSE_ONLY, text))
     return ACTIVE
 
 

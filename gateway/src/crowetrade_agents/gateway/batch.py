@@ -31,45 +31,40 @@ MAX_COMMANDS = 256
 
 @dataclass(slots=True)
 class Batch:
-    """`urgent` is carried out first, then `events` are appended as one record, then `after` is carried out in order."""
+    """`urgent` is carried out first, then `events` are appended as one record, then `after` is carried out in order.
+
+    `leaving` are the orders and replacements in `after`, by ClOrdID, and `cancels` its cancels, by their own.
+    """
 
     urgent: list[SendCancel] = field(default_factory=list)
     events: list[journal_pb2.JournalEvent] = field(default_factory=list)
     after: list[Effect] = field(default_factory=list)
+    leaving: dict[str, Approved] = field(default_factory=dict)
+    cancels: dict[str, ApprovedCancel] = field(default_factory=dict)
 
 
 def take(state: GatewayState, commands: Iterable[Command], now_ns: int, leaving: Iterable[str] = ()) -> Batch:
     """Handles the commands in order. `leaving`: orders of an earlier batch that have not left yet."""
     batch = Batch()
-    leaving = set(leaving)
+    orders = set(leaving)
     for command in commands:
         for effect in handle(state, command, now_ns):
             if isinstance(effect, Append):
                 batch.events.append(effect.event)
-            elif isinstance(effect, SendCancel) and effect.urgent and effect.cancel.orig_cl_ord_id not in leaving:
-                batch.urgent.append(effect)
-            else:
-                if isinstance(effect, SendOrder):
-                    leaving.add(effect.order.terms.cl_ord_id)
-                batch.after.append(effect)
+                continue
+            if isinstance(effect, SendCancel):
+                cancel = effect.cancel
+                if effect.urgent and cancel.orig_cl_ord_id not in orders:
+                    batch.urgent.append(effect)
+                    continue
+                batch.cancels[cancel.cl_ord_id] = cancel
+            elif isinstance(effect, SendOrder):
+                batch.leaving[effect.order.terms.cl_ord_id] = effect.order
+                orders.add(effect.order.terms.cl_ord_id)
+            elif isinstance(effect, SendReplace):
+                batch.leaving[effect.replace.terms.cl_ord_id] = effect.replace
+            batch.after.append(effect)
     return batch
-
-
-def leaving_of(batch: Batch) -> dict[str, Approved]:
-    """Orders and replacements of a batch that have not left, by ClOrdID."""
-    found: dict[str, Approved] = {}
-    for effect in batch.after:
-        if isinstance(effect, SendOrder):
-            found[effect.order.terms.cl_ord_id] = effect.order
-        elif isinstance(effect, SendReplace):
-            found[effect.replace.terms.cl_ord_id] = effect.replace
-    return found
-
-
-def cancels_of(batch: Batch) -> dict[str, ApprovedCancel]:
-    """Cancels of a batch that have not left, by their own ClOrdID."""
-    found = (effect.cancel for effect in batch.after if isinstance(effect, SendCancel))
-    return {cancel.cl_ord_id: cancel for cancel in found}
 
 
 def hurried(state: GatewayState, waiting: Iterable[ApprovedCancel], unsent: Container[str]) -> list[ApprovedCancel]:
@@ -97,7 +92,13 @@ def take_kill(
     }
     refused = [unsent(approved, str(why.reason), why.text, now_ns) for approved, why in stopped.values()]
     rest = take(state, refused, now_ns, leaving)
-    both = Batch(batch.urgent + rest.urgent, batch.events + rest.events, batch.after + rest.after)
+    both = Batch(
+        batch.urgent + rest.urgent,
+        batch.events + rest.events,
+        batch.after + rest.after,
+        batch.leaving | rest.leaving,
+        batch.cancels | rest.cancels,
+    )
     return both, frozenset(stopped)
 
 

@@ -2,9 +2,16 @@
 
 What is remembered is bounded whatever the history. Open orders are kept whole. Of the orders that ended the last
 ENDED_KEPT are kept, so that an execution that comes late finds its order and a strategy that asks again is answered.
-An execution that comes twice is recognised by its order, and when that is forgotten by itself (executions.py). Used
-ClOrdIDs are one number per run of a strategy's process (see `ClOrdId`). Of the ClOrdIDs that one order had FORMER_KEPT
-are kept.
+An execution that comes twice is recognised by its order, which remembers its last EXECUTIONS_KEPT, and when it is
+forgotten there by itself (executions.py). Used ClOrdIDs are one number per run of a strategy's process (see `ClOrdId`).
+Of the ClOrdIDs that one order had FORMER_KEPT are kept, and of charges CHARGES_KEPT and those of the last moment.
+Windows of messages hold a day in a bounded number of buckets (risk/windows.py), and of the last orders so many are
+remembered that the same one is recognised (risk/recent.py).
+
+What is kept by name (positions, exposures, counters, tallies, used ClOrdIDs, marks of losses) is of strategies that are
+bound, have something, or went a short while ago (forgetting.py), and of the instruments that these have traded. Open
+orders are bounded by the limits in force. Halts, kill orders with whom they stopped, and breaches stay until a person
+ends them.
 """
 
 from __future__ import annotations
@@ -52,6 +59,8 @@ OVERLAP_NS = 300 * SECOND_NS
 """How much older than the last execution one may be that was lost and is asked for."""
 SUSPENSE = ""
 """Owner of executions that belong to no order that the gateway knows."""
+FORMER = "*"
+"""Under this name the counters of strategies that are forgotten are added up; no Strategy has it."""
 
 
 class Books:
@@ -123,6 +132,7 @@ class Books:
             "kill_changed": self._kill_changed,
             "breach_changed": self._breach_changed,
             "loss_marked": self._loss_marked,
+            "forgotten": self._forgotten,
         }
 
     # --- Questions --------------------------------------------------------------------------------------------------
@@ -133,13 +143,13 @@ class Books:
 
     def find_reported(self, cl_ord_id: str, order_id: str = "", exec_id: str = "") -> Order | None:
         """As `find`, for what the venue reports. When the ClOrdID may be one that was forgotten because its order was
-        replaced so often since, the order is found by the venue's identifiers: the order's, or that of an execution
-        that was booked to it."""
+        replaced so often since, or that of a replacement which the venue has refused and makes all the same, the order
+        is found by the venue's identifiers: the order's, or that of an execution that was booked to it."""
         found = self._by_id.get(cl_ord_id)
-        if found is not None or not self._renamed or not self.was_sent(cl_ord_id):
+        if found is not None or not (self.open or self._renamed) or not self.was_sent(cl_ord_id):
             return found
         strategy = ClOrdId.of(cl_ord_id).strategy
-        for order in self._renamed.values():
+        for order in (*self.open.values(), *self._renamed.values()):
             if order.terms.strategy == strategy and (
                 (order_id and order_id == order.order_id) or exec_id in order.executions
             ):
@@ -268,7 +278,7 @@ class Books:
         self.venue_ns = max(self.venue_ns, body.transact_unix_ns)
         self.executions.add(body)
         execution = Execution(parse(body.quantity), parse(body.price), parse(body.fee))
-        order.executions[body.exec_id] = execution
+        order.remember(body.exec_id, execution)
         order.order_id = body.order_id or order.order_id
         order.changed_ns = at_ns
         self._fill(order, execution.quantity)
@@ -336,7 +346,7 @@ class Books:
         known = order.executions.get(body.exec_ref_id)
         if known is not None and known.busted:
             raise JournalCorrupt(f"execution {body.exec_ref_id} is taken back twice")
-        order.executions[body.exec_ref_id] = Execution(quantity, parse(body.price), parse(body.fee), busted=True)
+        order.remember(body.exec_ref_id, Execution(quantity, parse(body.price), parse(body.fee), busted=True))
         self.executions.add(body)
         order.cum = CONTEXT.subtract(order.cum, quantity)
         order.busted = CONTEXT.add(order.busted, quantity)
@@ -396,6 +406,28 @@ class Books:
     def _loss_marked(self, at_ns: int, body: journal_pb2.LossMarked) -> None:
         self.loss_marks[body.uid or body.risk_limit, body.subject] = body
 
+    def _forgotten(self, at_ns: int, body: journal_pb2.Forgotten) -> None:
+        names = set(body.strategies)
+        former = self._counters(FORMER) if names & self.counters.keys() else Counters()
+        for name in body.strategies:
+            counters = self.counters.pop(name, Counters())
+            former.sent += counters.sent
+            former.filled += counters.filled
+            former.rejected += counters.rejected
+            self.tallies.pop(name, None)
+            self.used.pop(name, None)
+        # Whoever goes through the positions in pieces sees that they are others by now.
+        self.positions = {key: position for key, position in self.positions.items() if key[0] not in names}
+        for key in [key for key in self.exposures if key[0] in names]:
+            del self.exposures[key]
+            self.account[key[1]].owners -= {key[0]}
+            self.moved.discard(key)
+        for kept in (self.recent, self.messages, self.buys, self.sells):
+            kept.forget(names)
+        marks = {(mark.rule, mark.subject) for mark in body.marks}
+        for mark in [key for key in self.loss_marks if key in marks or key[1] in names]:
+            del self.loss_marks[mark]
+
     # --- Parts of it ------------------------------------------------------------------------------------------------
 
     def _start_again(self, cleared: journal_pb2.BreachChanged) -> None:
@@ -405,8 +437,8 @@ class Books:
             if cleared.limit == max_consecutive_rejects.NAME:
                 self.tallies.took(strategy)
             elif cleared.limit == repeated_execution.NAME:
-                self.buys.forget(strategy)
-                self.sells.forget(strategy)
+                self.buys.forget({strategy})
+                self.sells.forget({strategy})
 
     def _known(self, cl_ord_id: str) -> Order:
         order = self._by_id.get(cl_ord_id)

@@ -9,7 +9,7 @@ has done to exposures is looked at. Nothing here costs anything while no rule ha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
@@ -19,7 +19,6 @@ from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.gateway import wire
 from crowetrade_agents.gateway.books import SUSPENSE, Books
 from crowetrade_agents.gateway.budget import SECOND_NS
-from crowetrade_agents.gateway.effects import Append
 from crowetrade_agents.gateway.order import Key, Order
 from crowetrade_agents.gateway.state import Judging, Turn
 from crowetrade_agents.risk import breaches
@@ -38,13 +37,26 @@ from crowetrade_agents.risk.limits.loss import own_capital
 from crowetrade_agents.risk.pnl import Ledger, Ledgers, Scope
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleSet
-from crowetrade_agents.risk.standing import Baseline, Latch, Pending, Standing, Watch, identity, problem_of, subject_of
+from crowetrade_agents.risk.standing import (
+    MINUTE_NS,
+    Baseline,
+    Latch,
+    Pending,
+    Standing,
+    Watch,
+    identity,
+    problem_of,
+    subject_of,
+)
 
 SLOW_NS = SECOND_NS
 """What Slow lets a strategy send: one new order or replacement in so long."""
 TICK_NS = SECOND_NS
 LAST_NS = 60 * SECOND_NS
 """How often the value is marked with which a day begins that finds no gateway."""
+LACKING, LACKING_NS = "lacking", SECOND_NS
+"""How long a loss above this gateway's share and within the whole limit is no breach: the gateway asks for more, which
+others give within a few exchanges with the ledger, and meanwhile refuses what does not reduce."""
 LEDGERS_AT_ONCE = 10
 REJECTED, EXECUTED, SENT = "rejected", "executed", "sent"
 TRIGGERS = {
@@ -65,6 +77,7 @@ REQUESTS = {
 """Events of one order, and what its strategy has done then; to look once too often costs little."""
 
 Members = Mapping[str, frozenset[str]]
+_NOTHING: Set[tuple[str, str]] = frozenset()
 
 
 # --- What happened ---------------------------------------------------------------------------------------------------
@@ -165,29 +178,46 @@ def judge(turn: Turn) -> bool:
     if _day_changed(turn):
         _look_at_all(turn)
     silent = turn.now_ns - turn.live.feed_alive_ns > MAX_FEED_SILENCE_NS
-    judging.settle = judging.settle or (judging.silent and not silent)
-    judging.silent = silent
-    done, late = _look(turn)
+    if silent is not judging.silent:
+        judging.settle, judging.silent = judging.settle or not silent, silent
+    done, late = _look(turn) if turn.recorded else (_NOTHING, False)
     if judging.settle:
         _look_at_all(turn)
-    if done or late or judging.below:
+    if done or late or judging.below or judging.lacking:
         facts = turn.state.facts("", turn.now_ns)
         found: list[Found] = []
         for strategy, what in sorted(done):
             found += breaches.of_conduct(judging.conduct[strategy, what], strategy, facts)
         if late:
             found += _newly_above(turn, facts)
+        lost: list[Found] = []
         below, judging.below = judging.below, []
         for ledger in below:
             _take_high(ledger, judging.watches_of[ledger], facts)
             for watch in judging.watches_of[ledger]:
-                found += breaches.of_losses(watch, facts)
+                lost += breaches.of_losses(watch, facts)
+        found += _without_lacking(turn, lost, facts)
         _latch_all(turn, found)
         if below:
             facts = turn.state.facts("", turn.now_ns)
             for ledger in below:
                 _set_floor(turn, ledger, judging.watches_of[ledger], facts)
-    return any(isinstance(effect, Append) and effect.event.HasField("breach_changed") for effect in turn.effects)
+    return any(event.HasField("breach_changed") for event in turn.recorded)
+
+
+def _without_lacking(turn: Turn, found: Sequence[Found], facts: Facts) -> list[Found]:
+    """Losses that are breaches now. The others are found again after each command, as long as they are there."""
+    judging, before = turn.live.judging, turn.live.judging.lacking
+    if not (found or before):
+        return []
+    judging.lacking = {
+        item.latch: before.get(item.latch, turn.now_ns) for item in found if breaches.lacks_share(item, facts)
+    }
+    if judging.lacking.keys() - before.keys():
+        # Whoever keeps the shares looks at once.
+        turn.live.demands_noted += 1
+        turn.wake(turn.now_ns + LACKING_NS, LACKING, "")
+    return [item for item in found if turn.now_ns - judging.lacking.get(item.latch, 0) >= LACKING_NS]
 
 
 def one_too_many(turn: Turn, strategy: str) -> bool:
@@ -330,6 +360,7 @@ def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
         baseline = baseline._replace(peak=value)
     elif limit == max_loss_per_minute.NAME:
         watch.minute.clear()
+        watch.unseen_until_ns = 0
     elif limit == max_order_to_trade_ratio.NAME:
         done = turn.books.tallies.of(watch.owners)
         baseline = baseline._replace(messages=done.messages, executions=done.executions)
@@ -340,7 +371,7 @@ def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
 def _newly_above(turn: Turn, facts: Facts, *, by_market: bool = False) -> list[Found]:
     """Exposures above their limit that were not so the last time."""
     judging = turn.live.judging
-    found = {item.latch: item for item in breaches.of_exposures(facts.rules, facts, by_market=by_market)}
+    found = {item.latch: item for item in breaches.of_exposures(facts.rules.exposures(by_market=by_market), facts)}
     new = [item for latch, item in found.items() if latch not in judging.above]
     passed_over = {latch for latch in judging.above if by_market and latch[1] not in breaches.BY_MARKET}
     judging.above = found.keys() | passed_over
@@ -361,7 +392,9 @@ def _latched(books: Books) -> dict[Latch, frozenset[str]]:
 def _judging(turn: Turn, rules: RuleSet, before: Judging) -> Judging:
     """What these rules need. Of strategies that are counted together those that only still hold something count, too:
     what they do may pass a limit of the others."""
-    judging = Judging(below=[], above=before.above, ticking=before.ticking, slowed_ns=before.slowed_ns)
+    judging = Judging(
+        below=[], lacking=before.lacking, above=before.above, ticking=before.ticking, slowed_ns=before.slowed_ns
+    )
     for rule in rules:
         for limit, value in rule.limits:
             judging.active = judging.active or limit.breaches or limit.breach is not None
@@ -391,8 +424,10 @@ def _watch(turn: Turn, rules: RuleSet, old: Standing, members: Members) -> None:
         _go_on(turn, watch)
         watch.capital = own_capital(live.configuration.capital, rule, subject)
         previous = known.owners if known is not None else members.get(rule.name, owners) if rule.total else owners
+        if known is None and key in books.loss_marks:
+            watch.unseen_until_ns = live.started_ns + MINUTE_NS
         if known is not None:
-            watch.minute = known.minute
+            watch.minute, watch.unseen_until_ns = known.minute, known.unseen_until_ns
             if known.pending is not None:
                 previous, watch.baseline, watch.minute = known.pending
                 before = watch.baseline
@@ -447,20 +482,18 @@ def _carry(turn: Turn, watch: Watch, previous: frozenset[str], *, same: bool) ->
     _mark(turn, watch, moved)
 
 
-def _look(turn: Turn) -> tuple[set[tuple[str, str]], bool]:
+def _look(turn: Turn) -> tuple[Set[tuple[str, str]], bool]:
     """What the command has recorded: takes moved positions into the ledgers; returns which strategies have done what,
     as far as some limit judges it, and whether an execution has come that no open order explains."""
     live, books = turn.live, turn.books
     done: set[tuple[str, str]] = set()
     late = False
-    for effect in turn.effects:
-        if not isinstance(effect, Append):
-            continue
-        kind = effect.event.WhichOneof("event")
+    for event in turn.recorded:
+        kind = event.WhichOneof("event")
         if kind == "order_submitted":
-            done.add((effect.event.order_submitted.strategy, SENT))
+            done.add((event.order_submitted.strategy, SENT))
         elif kind == "order_executed" or kind == "execution_busted":
-            body = effect.event.order_executed if kind == "order_executed" else effect.event.execution_busted
+            body = event.order_executed if kind == "order_executed" else event.execution_busted
             order = books.find(body.cl_ord_id)
             owner = SUSPENSE if order is None else order.terms.strategy
             _moved(turn, (owner, wire.instrument_of(books.venue, body.symbol)))
@@ -468,13 +501,13 @@ def _look(turn: Turn) -> tuple[set[tuple[str, str]], bool]:
             _accepted(turn, owner)
             done.add((owner, EXECUTED))
         elif kind == "position_charged":
-            charged = effect.event.position_charged
+            charged = event.position_charged
             _moved(turn, (charged.strategy, wire.instrument_of(books.venue, charged.symbol)))
         elif kind == "requests_refused":
-            strategy = effect.event.requests_refused.strategy
+            strategy = event.requests_refused.strategy
             done |= {(strategy, SENT), (strategy, REJECTED)}
         elif kind in REQUESTS:
-            request = getattr(effect.event, kind)
+            request = getattr(event, kind)
             order = books.find(getattr(request, "orig_cl_ord_id", "") or request.cl_ord_id)
             if order is None:
                 continue

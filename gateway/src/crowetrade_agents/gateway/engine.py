@@ -9,6 +9,7 @@ from typing import Any
 
 from crowetrade.bus.v1 import orders_pb2
 from crowetrade.gateway.v1 import gateway_pb2
+from crowetrade_agents.domain.numbers import render
 from crowetrade_agents.gateway import (
     breaches,
     closing,
@@ -63,6 +64,7 @@ def _logon(turn: Turn, command: commands.Logon) -> None:
         ],
         lock_step=turn.settings.features.lock_step,
         market_data_sequence=live.published,
+        replay_speed=render(turn.settings.features.replay_speed),
     )
     turn.add(AcceptLogon(command.strategy, command.session, snapshot))
 
@@ -83,6 +85,8 @@ _TIMERS: dict[str, Callable[[Turn, str], None]] = {
     "closing": closing.retry,
     "supervise": lambda turn, key: supervision.supervise(turn),
     "breaches": lambda turn, key: breaches.tick(turn),
+    # Judged after it, as after each command.
+    breaches.LACKING: lambda turn, key: None,
 }
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Logon: _logon,
@@ -96,7 +100,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     commands.Rearm: kills.rearm,
     commands.KillSwitchesListed: lambda turn, command: kills.listed(turn),
     commands.VenueConnected: lambda turn, command: recovery.connected(turn, command.snapshot),
-    commands.FromVenue: lambda turn, command: venue_events.handle(turn, command.event),
+    commands.FromVenue: venue_events.handle,
     commands.SharesChanged: supervision.change_shares,
     commands.Leave: lambda turn, command: supervision.leave(turn),
     commands.Timer: _timer,

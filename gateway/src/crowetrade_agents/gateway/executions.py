@@ -1,5 +1,5 @@
 """Executions and busts that were booked, in bounded memory, so that one that the venue reports again is recognised
-after its order was forgotten.
+after its order was forgotten, or its order has forgotten it.
 
 Each is kept as eight bytes of a hash over the venue's identifier, its day by the venue's time, and its numbers: FIX
 promises that an ExecID is used once on a trading day, not for ever. Of the hashes the last KEPT are remembered. Whoever
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import islice
 
 from crowetrade.bus.v1 import journal_pb2
 
@@ -28,8 +29,11 @@ def fingerprint(body: Body) -> int:
     """The hash of an execution or of a bust, the same in every process. Neither its order, which may be known under
     several ClOrdIDs, nor its fee, which may be reported later, is part of it."""
     kind = "bust" if isinstance(body, journal_pb2.ExecutionBusted) else "execution"
-    numbers = f"{body.side} {body.quantity} {body.price} {body.transact_unix_ns // DAY_NS}"
-    text = f"{kind} {numbers} {body.symbol}\0{execution_id(body)}"
+    return _hash(kind, body, body.transact_unix_ns // DAY_NS)
+
+
+def _hash(kind: str, body: Body, day: int) -> int:
+    text = f"{kind} {body.side} {body.quantity} {body.price} {day} {body.symbol}\0{execution_id(body)}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
@@ -50,13 +54,21 @@ class BookedExecutions:
         """Whether it was booked and is remembered."""
         return fingerprint(body) in self._booked
 
+    def has_taken_back(self, bust: journal_pb2.ExecutionBusted) -> bool:
+        """Whether the execution that the bust takes back was booked and is remembered. It is looked for on the day of
+        the bust and on the day before."""
+        day = bust.transact_unix_ns // DAY_NS
+        return any(_hash("execution", bust, at) in self._booked for at in (day, day - 1))
+
     def knows_since(self, at_ns: int) -> bool:
         """Whether everything booked that happened at this time or later is remembered."""
         return self._forgotten_ns < at_ns
 
     def since(self, at_ns: int) -> int:
-        """The earliest time, from this one on, since which everything booked is remembered."""
-        return max(at_ns, self._forgotten_ns + 1)
+        """The earliest time, from this one on, since which everything booked is remembered, and will be when KEPT / 2
+        others are booked first: what a venue reports again comes behind what happens meanwhile."""
+        older = islice(self._booked.values(), max(len(self._booked) - KEPT // 2, 0))
+        return max(at_ns, max(older, default=0) + 1, self._forgotten_ns + 1)
 
     def to_message(self) -> journal_pb2.BookedExecutions:
         """What is remembered, for a snapshot."""

@@ -77,7 +77,7 @@ def follow(turn: Turn) -> None:
             turn.observe("KILL_BLOCK_SECONDS", turn.now_ns - progress.seen_ns)
         if not progress.halted_ns:
             _drop(progress.open, lambda order: order.is_open)
-            _drop(progress.held, lambda key: bool(turn.books.positions[key].quantity))
+            _drop(progress.held, lambda key: bool(turn.books.exposure(key).position))
             if progress.open or progress.held or _orphans(turn.state, name):
                 continue
             progress.halted_ns = turn.now_ns

@@ -5,9 +5,9 @@ other error, everything that is open is cancelled at the venue, the error is rai
 reads what was stored and asks the venue about the rest. A gateway that is overtaken sends nothing more: what is open is
 its successor's.
 
-A kill order waits for none of this: it is obeyed at once, also while a batch waits for the journal. What it cancels
-leaves at once, with the cancels of that batch which its strategies asked for themselves, and of that batch no order
-leaves any more that it stops. A process that was frozen trusts nothing that
+A kill order waits for none of this: it is obeyed the moment it comes, before whatever waits, and also while a batch
+waits for the journal. What it cancels leaves at once, with the cancels of that batch which its strategies asked for
+themselves, and of that batch no order leaves any more that it stops. A process that was frozen trusts nothing that
 it decided before: orders whose approval is old are not sent, and before it goes on it asks the journal whether it was
 overtaken, and lets the ways of kill orders bring what came meanwhile.
 """
@@ -119,12 +119,13 @@ class Gateway:
         self._kills_reached: dict[Name, tuple[bool, bool, bool]] = {}
         # Before whatever is in the queue.
         self._first: deque[Command] = deque()
-        # While a batch is being handled: its orders that have not left, those that must not leave, its cancels that
-        # have not left, and what kill orders ask for that came meanwhile. None otherwise.
+        # Of what was decided and is not carried out yet: orders that have not left, those that must not leave, and
+        # cancels that have not left.
         self._leaving: dict[str, batch.Approved] = {}
         self._not_sent: set[str] = set()
         self._cancels: dict[str, ApprovedCancel] = {}
-        self._beside: deque[batch.Batch] | None = None
+        # What kill orders ask for, to be journaled and carried out in turn.
+        self._beside: deque[batch.Batch] = deque()
         self._alive_seconds = self._steady()
         self._was_frozen = False
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
@@ -140,9 +141,9 @@ class Gateway:
     async def put(self, command: Command) -> None:
         """Queues a command, waiting while the queue is full; those who wait take turns. Of the queue's own waiters one
         that never pauses, as a venue whose market is behind, would come first each time. An order that a kill order
-        stops is refused at once, also while a batch waits for the journal."""
-        if self._beside is not None and batch.refuses_at_once(self.state, command):
-            self._refuse(command, self._beside)
+        stops is refused at once."""
+        if batch.refuses_at_once(self.state, command):
+            self._refuse(command)
             return
         async with self._turn:
             await self._queue.put(command)
@@ -150,20 +151,18 @@ class Gateway:
     def put_kill(self, command: KillCommand) -> None:
         """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on: what was
         approved and has not left yet is refused in this moment."""
-        if self._beside is None:
-            self._put_first(command)
-            return
         extra, stopped = batch.take_kill(self.state, command, self._clock.now_ns(), self._leaving)
         self._not_sent |= stopped
         for name in stopped:
             del self._leaving[name]
-        self._leaving |= batch.leaving_of(extra)
+        self._leaving |= extra.leaving
         self._send_urgent(extra)
         for cancel in batch.hurried(self.state, self._cancels.values(), self._leaving.keys() | self._not_sent):
             del self._cancels[cancel.cl_ord_id]
             self._venue.cancel(cancel)
         self._beside.append(extra)
-        self._refuse_what_waits(self._beside)
+        self._refuse_what_waits()
+        self._wake()
         storing = asyncio.create_task(self._keep_kills(extra.events))
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
@@ -172,33 +171,37 @@ class Gateway:
         """What waits for nothing; the batch's other cancels wait."""
         for cancel in todo.urgent:
             self._venue.cancel(cancel.cancel)
-        if todo.after:
-            self._cancels |= batch.cancels_of(todo)
+        self._cancels |= todo.cancels
 
-    def _refuse(self, command: Command, beside: deque[batch.Batch]) -> None:
+    def _refuse(self, command: Command) -> None:
         """The answer waits for the journal only when the refusal itself is journaled."""
         refused = batch.take(self.state, (command,), self._clock.now_ns(), self._leaving)
         self._send_urgent(refused)
         if refused.events:
-            beside.append(refused)
+            self._beside.append(refused)
+            self._wake()
         else:
             for effect in refused.after:
                 self._carry_out(effect, self._steady())
         self._hub.handled(command)
 
-    def _refuse_what_waits(self, beside: deque[batch.Batch]) -> None:
+    def _refuse_what_waits(self) -> None:
         """Of what waits in the queue that which is stopped now; the rest keeps its order."""
         for _ in range(self._queue.qsize()):
             command = self._queue.get_nowait()
             if batch.refuses_at_once(self.state, command):
-                self._refuse(command, beside)
+                self._refuse(command)
             else:
                 self._queue.put_nowait(command)
 
     def _put_first(self, command: Command) -> None:
         self._first.append(command)
+        self._wake()
+
+    def _wake(self) -> None:
+        """`run` may be waiting for a command."""
         if self._queue.empty():
-            self._queue.put_nowait(Timer())  # `run` may be waiting for a command
+            self._queue.put_nowait(Timer())
 
     async def prove(self) -> None:
         """Returns once the journal has shown, after this call, that no other gateway has taken over. When one has,
@@ -277,17 +280,22 @@ class Gateway:
         """Handles commands as one batch: what they ask for is journaled and carried out, in the order that batch.py
         gives. Returns what was journaled. `prove`: also when that is nothing, nobody may have taken over."""
         began, now_ns = self._steady(), self._clock.now_ns()
-        todo = batch.take(self.state, commands, now_ns)
-        self._leaving, self._not_sent, self._beside = batch.leaving_of(todo), set(), deque()
-        self._cancels = {}
+        # Decided before this batch, so journaled before it.
+        before, self._beside = self._beside, deque()
         try:
+            todo = batch.take(self.state, commands, now_ns, self._leaving)
+            self._leaving |= todo.leaving
             self._send_urgent(todo)
             if todo.events:
                 await self._keep_kills(todo.events)
-                await self._append(todo.events)
+            events = [event for extra in (*before, todo) for event in extra.events] if before else todo.events
+            if events:
+                await self._append(events)
             elif prove or now_ns - self._appended_ns >= CONFIRM_NS:
                 await self._journal.confirm()
                 self._appended_ns = self._clock.now_ns()
+            for extra in before:
+                await self._carry_out_all(extra.after, began)
             if todo.after:
                 await self._carry_out_all(todo.after, began)
             while self._beside:
@@ -295,12 +303,12 @@ class Gateway:
                 if extra.events:
                     await self._append(extra.events)
                 await self._carry_out_all(extra.after, self._steady())
-                todo.events += extra.events
+                events += extra.events
         finally:
-            self._beside = None
+            self._leaving, self._not_sent, self._cancels = {}, set(), {}
         for command in commands:
             self._hub.handled(command)
-        return todo.events
+        return events
 
     async def _take(self, waiting: Sequence[Command]) -> None:
         if any(isinstance(command, Configure) and self._tells_of_another(command) for command in waiting):
@@ -381,13 +389,16 @@ class Gateway:
         try:
             await self._journal.write_snapshot(books, head)
         except JournalError as error:
+            metrics.SNAPSHOTS_FAILED.inc()
             log.warning("snapshot_not_written", error=str(error))
 
     async def _carry_out_all(self, after: Sequence[effects.Effect], decided: float) -> None:
         """`decided`: when it was, on the steady clock."""
         for effect in after:
             if isinstance(effect, effects.Publish):
-                await self._publish_market(effect.event)
+                if self.state.settings.features.lock_step:
+                    self._hub.publish(effect.event.sequence)
+                await self._publish(effect.event)
             else:
                 self._carry_out(effect, decided)
 
@@ -441,11 +452,6 @@ class Gateway:
         else:
             response = gateway_pb2.OrderSessionResponse(execution_report=message)
         self._hub.deliver(strategy, response)
-
-    async def _publish_market(self, event: QuoteChanged | TradePrinted) -> None:
-        if self.state.settings.features.lock_step:
-            self._hub.publish(event.sequence)
-        await self._publish(event)
 
     def _sent(self, received_ns: int) -> None:
         elapsed = self._clock.now_ns() - received_ns

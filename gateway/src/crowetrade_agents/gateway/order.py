@@ -16,6 +16,11 @@ kept, and the last ones. Reports under one that was replaced before these are no
 its way before the replacement, and a strategy replaces only what is answered); Books.find_reported finds their order.
 """
 
+EXECUTIONS_KEPT = 64
+"""How many executions of an order are remembered, the last ones: one that rests for months may be executed a million
+times. How an earlier one is recognised then, repeated.py says.
+"""
+
 OWN_RUN = "g"
 """With the fencing token behind it the run of the gateway's own ClOrdIDs: too short to be one of a strategy."""
 Key = tuple[str, InstrumentId]
@@ -76,6 +81,7 @@ class Order:
     order_id: str = ""
     cum: Decimal = ZERO
     busted: Decimal = ZERO
+    # By the venue's identifier, those that were booked last: EXECUTIONS_KEPT at most.
     executions: dict[str, Execution] = field(default_factory=dict)
     # ClOrdIDs that it had before, oldest first: the first of all and the last ones, FORMER_KEPT together.
     former: tuple[str, ...] = ()
@@ -130,6 +136,17 @@ class Order:
     def leaves(self) -> Decimal:
         """FIX tag 151: 0 once it is over."""
         return max(CONTEXT.subtract(self.terms.quantity, self.worked), ZERO) if self.is_open else ZERO
+
+    @property
+    def forgets_executions(self) -> bool:
+        """Whether it may have had executions that are not remembered."""
+        return len(self.executions) >= EXECUTIONS_KEPT
+
+    def remember(self, exec_id: str, execution: Execution) -> None:
+        """The execution is booked, or taken back."""
+        self.executions[exec_id] = execution
+        while len(self.executions) > EXECUTIONS_KEPT:
+            del self.executions[next(iter(self.executions))]
 
     @property
     def counted_leaves(self) -> Decimal:

@@ -3,8 +3,8 @@
 Executions that were missed are booked, orders that are open at the venue are confirmed, orders that are not are asked
 for, and orders that the books do not have are cancelled (orphans.py).
 
-Within a session the venue is asked for executions too, RECALL_NS after an order was open: an execution whose report was
-lost would be missing in positions and limits for as long as the session lasts.
+Within a session the venue is asked for executions too, Settings.recall_after_ns after an order was open: an execution
+whose report was lost would be missing in positions and limits for as long as the session lasts.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.numbers import ZERO, total
 from crowetrade_agents.gateway import orphans, supervision, venue_events
-from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.effects import SendRecall
 from crowetrade_agents.gateway.order import Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.venues.port import OpenOrder, Replaced, SessionState, VenueSnapshot
 from crowetrade_api.reasons import Reason as ConditionReason
-
-RECALL_NS = 60 * SECOND_NS
 
 
 def watch(turn: Turn) -> None:
@@ -32,7 +29,7 @@ def watch(turn: Turn) -> None:
     live = turn.live
     if turn.books.open and not live.recalls and not turn.settings.features.lock_step:
         live.recalls = True
-        turn.wake(turn.now_ns + RECALL_NS, "recall", "")
+        turn.wake(turn.now_ns + turn.settings.recall_after_ns, "recall", "")
 
 
 def recall(turn: Turn) -> None:
@@ -52,7 +49,7 @@ def connected(turn: Turn, snapshot: VenueSnapshot) -> None:
     for execution in snapshot.executions:
         venue_events.executed(turn, execution)
     for bust in snapshot.busts:
-        venue_events.busted(turn, bust)
+        venue_events.busted(turn, bust, executions_known=True)
     for charge in snapshot.charges:
         venue_events.charged(turn, charge)
     at_venue: set[int] = set()

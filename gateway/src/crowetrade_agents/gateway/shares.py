@@ -83,7 +83,7 @@ def _want(turn: Turn, proposal: Proposal, facts: Facts, refusal: Refusal) -> Non
 def needs(state: GatewayState, rules: Mapping[str, Rule], now_ns: int) -> dict[str, Needs]:
     """What the gateway needs of limits of these rules that are split, by the rules' identity."""
     facts = state.facts("", now_ns)
-    sums = Sums(facts)
+    sums = Sums(facts, whole=True)
     found: dict[str, Needs] = {}
     for uid, rule in rules.items():
         limits = {limit.name: _need(state, limit, value, rule, sums) for limit, value in _split(rule)}
@@ -94,7 +94,7 @@ def needs(state: GatewayState, rules: Mapping[str, Rule], now_ns: int) -> dict[s
 
 def used(state: GatewayState, now_ns: int) -> Iterator[tuple[Key, int | None]]:
     """What is used of limits in force that are split, in millionths; None where that is not known."""
-    sums = Sums(state.facts("", now_ns))
+    sums = Sums(state.facts("", now_ns), whole=True)
     for rule in state.live.configuration.rules:
         for limit, value in _split(rule):
             amount = _used(limit, value, rule, sums)
@@ -121,10 +121,8 @@ def _need(state: GatewayState, limit: Limit[Any], value: Any, rule: Rule, sums: 
 
 def _used(limit: Limit[Any], value: Any, rule: Rule, sums: Sums) -> Decimal | None:
     """In the limit's unit; None where it is not known."""
-    if limit.moved_by_market:
-        members = sums.members(rule)
-        if sums.valuation.group(members, rule.symbols).unvalued or sums.total(rule, members) is None:
-            return None
+    if limit.moved_by_market and sums.total(rule, sums.members(rule)) is None:
+        return None
     kind = LOSSES.get(limit.name)
     if kind is not None and not isinstance(measured(kind, value, sums.facts, rule, ""), Loss):
         return None

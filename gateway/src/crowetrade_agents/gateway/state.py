@@ -44,7 +44,8 @@ class Settings:
     """What a gateway is started with. Durations in nanoseconds of wall clock.
 
     `cancel_after_ns`: how long after its session was lost a strategy's orders are cancelled. `answer_after_ns`: silence
-    of the venue about a request after which the order counts as unknown and is asked for.
+    of the venue about a request after which the order counts as unknown and is asked for. `recall_after_ns`: how long
+    after an order was open the venue is asked for executions whose report was lost.
     """
 
     namespace: str
@@ -57,6 +58,7 @@ class Settings:
     cancels_per_second: int = 20
     cancel_after_ns: int = 5 * SECOND_NS
     answer_after_ns: int = 10 * SECOND_NS
+    recall_after_ns: int = 60 * SECOND_NS
 
 
 @dataclass(slots=True)
@@ -117,6 +119,8 @@ class Judging:
     rejects: dict[str, int | None] = field(default_factory=dict)
     # Ledgers that fell below their floor.
     below: list[Ledger] = field(default_factory=list)
+    # Since when a loss is above this gateway's share and within the whole limit, while others may have some to give.
+    lacking: dict[Latch, int] = field(default_factory=dict)
     # Exposures that are above their limit and were found before.
     above: set[Latch] = field(default_factory=set)
     # Whether what is not known yet may be known now.
@@ -153,6 +157,8 @@ class Live:
     cancel_budget: TokenBucket
     # Time of the last command.
     now_ns: int = 0
+    # When this process has taken over.
+    started_ns: int = 0
     # Sequence of the journal's last event when this process opened it, and of the last that it recorded.
     start_sequence: int = 0
     sequence: int = 0
@@ -197,7 +203,8 @@ class Live:
     kills: dict[Name, KillProgress] = field(default_factory=dict)
     # Whether KillSwitches at the API server are to be watched and were not read yet: unknown counts as engaged.
     kill_switches_unread: bool = False
-    # KillSwitch -> uid and generation as of which it is not engaged.
+    # KillSwitch -> uid and generation as of which it is not engaged; one entry for each that people have made since the
+    # process began.
     rearmed: dict[Name, tuple[str, int]] = field(default_factory=dict)
     # Strategy -> what kill orders ask for; emptied whenever they or the labels change.
     kill_stops: dict[str, tuple[Stop, ...]] = field(default_factory=dict)
@@ -232,6 +239,7 @@ class GatewayState:
         live = Live(
             TokenBucket(settings.orders_per_second, settings.order_burst),
             TokenBucket(settings.cancels_per_second, settings.cancels_per_second),
+            started_ns=books.at_ns,
             start_sequence=start_sequence,
             sequence=start_sequence + 1,  # with the record of this session
             kills={
@@ -301,6 +309,7 @@ class GatewayState:
             now_ns=max(now_ns, live.now_ns),
             trading_state=control.state,
             control_refusal=control.refusal,
+            tradable=live.configuration.tradable,
             rules=live.configuration.rules,
             instruments=self.settings.instruments,
             marks=live.marks,
@@ -323,13 +332,15 @@ class GatewayState:
 class Turn:
     """One command being handled: what it records moves the books at once, and all that it asks for is collected."""
 
-    __slots__ = ("books", "effects", "live", "now_ns", "settings", "state")
+    __slots__ = ("books", "effects", "live", "now_ns", "recorded", "settings", "state")
 
     def __init__(self, state: GatewayState, now_ns: int) -> None:
         self.state = state
         self.settings, self.books, self.live = state.settings, state.books, state.live
         self.now_ns = now_ns
         self.effects: list[Effect] = []
+        # Those of the effects that are to be appended.
+        self.recorded: list[journal_pb2.JournalEvent] = []
 
     def record(self, event: journal_pb2.JournalEvent) -> None:
         """Books the event and asks for its append."""
@@ -337,6 +348,7 @@ class Turn:
         self.books.apply(event)
         self.live.sequence += 1
         self.effects.append(Append(event))
+        self.recorded.append(event)
 
     def add(self, effect: Effect) -> None:
         """Asks for something."""

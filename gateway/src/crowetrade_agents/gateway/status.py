@@ -1,9 +1,9 @@
 """GatewayStatus out of the engine's state. Pure. Numbers are rounded here, and only here: the journal stays exact.
 
-The books never forget a name. A strategy that is bound no more, holds nothing and works nothing has no account of its
-own in the status: as with every name that is missing there, nothing is left of it. So a status grows with who trades,
-not with who ever did. A status that would be too large for the bus is shortened by what nobody decides by; one that is
-too large even then is not published, and the operator takes the gateway for silent.
+A strategy that is bound no more, holds nothing and works nothing has no account of its own in the status, though the
+books may still have its name (forgetting.py): as with every name that is missing there, nothing is left of it. So a
+status grows with who trades, not with who ever did. A status that would be too large for the bus is shortened by what
+nobody decides by; one that is too large even then is not published, and the operator takes the gateway for silent.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from crowetrade_agents.domain.numbers import CONTEXT, ZERO, render, render_money
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.domain.wire import instrument_to_wire
 from crowetrade_agents.gateway import kill_progress
+from crowetrade_agents.gateway.books import FORMER
 from crowetrade_agents.gateway.order import Counters, Key, LastReject
 from crowetrade_agents.gateway.state import GatewayState
 from crowetrade_agents.risk import gate
 from crowetrade_agents.risk.limits.limit import Use
 from crowetrade_agents.venues.port import SessionState
+from crowetrade_api.names import reason_of_halt
 
 UTILISATION_KEPT = 16
 """How many uses are reported per RiskLimit: as many as its status shows."""
 USES_OF_A_PIECE = 50
-NAMES_OF_A_PIECE = 500
-FORMER = "*"
-"""The account that adds up the counters of all who have none of their own; no Strategy has this name."""
 MAX_STATUS_BYTES = 900_000
 """Of a message on the bus, whose server ends the connection of who sends one of more than 1 MB, headers counted."""
 _INFINITY = Decimal("Infinity")
@@ -100,15 +99,14 @@ def status_pieces(
     )
     listed = bound | {name for (name, _), position in books.positions.items() if position.quantity}
     listed |= {order.terms.strategy for order in books.open.values()}
-    keys, positions = _keys(state), len(books.positions)
+    keys, positions, known = _keys(state), books.positions, len(books.positions)
     for name in sorted(listed):
         yield
-        if positions != len(books.positions):
-            keys, positions = _keys(state), len(books.positions)
+        if positions is not books.positions or known != len(books.positions):
+            keys, positions, known = _keys(state), books.positions, len(books.positions)
         status.accounts.append(_account(state, name, keys.get(name, ())))
     yield
-    for _ in _former(status, state, listed):
-        yield
+    status.accounts.extend(_former(state, listed))
     status.positions.extend(_account_positions(state, bound))
     for _ in _utilisation(status, state, now_ns):
         yield
@@ -241,25 +239,25 @@ def _bound(state: GatewayState) -> set[str]:
 
 
 def _keys(state: GatewayState) -> dict[str, list[Key]]:
-    """Positions of each owner, in order. No key is ever taken out of the books: as many as before are the same."""
+    """Positions of each owner, in order. No key is taken out of the same table: as many as before are the same."""
     found = defaultdict[str, list[Key]](list)
     for key in sorted(state.books.positions):
         found[key[0]].append(key)
     return found
 
 
-def _former(status: status_pb2.GatewayStatus, state: GatewayState, listed: set[str]) -> Iterator[None]:
-    """Adds the account of all who have none of their own, so that the venue's totals never fall."""
-    account = status_pb2.StrategyAccount(strategy=FORMER, stopped=True)
-    for number, name in enumerate(state.books.counters.keys() - listed, start=1):
-        counters = state.books.counters[name]
-        account.sent_total += counters.sent
-        account.filled_total += counters.filled
-        account.rejected_total += counters.rejected
-        if number % NAMES_OF_A_PIECE == 0:
-            yield
+def _former(state: GatewayState, listed: set[str]) -> Iterator[status_pb2.StrategyAccount]:
+    """The account of all who have none of their own, so that the venue's totals never fall."""
+    found = [counters for name, counters in state.books.counters.items() if name not in listed]
+    account = status_pb2.StrategyAccount(
+        strategy=FORMER,
+        stopped=True,
+        sent_total=sum(counters.sent for counters in found),
+        filled_total=sum(counters.filled for counters in found),
+        rejected_total=sum(counters.rejected for counters in found),
+    )
     if account.sent_total or account.filled_total or account.rejected_total:
-        status.accounts.append(account)
+        yield account
 
 
 def _account(state: GatewayState, name: str, keys: Sequence[Key]) -> status_pb2.StrategyAccount:
@@ -328,7 +326,7 @@ def _blocked_reason(state: GatewayState) -> str:
     """The halt, the reason of the configuration, or that there is none."""
     configuration = state.live.configuration
     if state.books.halts:
-        return sorted(state.books.halts)[0].partition("@")[0]
+        return reason_of_halt(sorted(state.books.halts)[0])
     if configuration.unreadable:
         return "UnreadableConfiguration"
     return configuration.halted_reason or "NoConfiguration"

@@ -15,7 +15,7 @@ from crowetrade_agents.control.state import Configuration
 from crowetrade_agents.domain.instrument import Instrument
 from crowetrade_agents.domain.numbers import CONTEXT, render
 from crowetrade_agents.domain.trading_state import TradingState
-from crowetrade_agents.gateway import breaches, closing, kill_progress, requests, shares
+from crowetrade_agents.gateway import breaches, closing, forgetting, kill_progress, requests, shares
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.budget import SECOND_NS
 from crowetrade_agents.gateway.commands import SharesChanged
@@ -27,6 +27,7 @@ from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.limits import max_order_rate
 from crowetrade_agents.risk.reasons import Reason
 from crowetrade_agents.risk.rules import Rule
+from crowetrade_api.names import reason_of_halt
 from crowetrade_api.reasons import Reason as ConditionReason
 
 RETRY_NS = SECOND_NS
@@ -49,6 +50,7 @@ def configure(turn: Turn, configuration: Configuration) -> None:
     members = turn.books.members
     _record_configuration(turn, configuration)
     breaches.configured(turn, members)
+    forgetting.forget(turn)
     turn.tell(
         "info",
         "configuration_in_force",
@@ -60,13 +62,19 @@ def configure(turn: Turn, configuration: Configuration) -> None:
 
 
 def halt(turn: Turn, reason: str, text: str) -> None:
-    """Stops trading until a person clears it; the first sentence for a reason stays."""
-    name = f"{reason}@{turn.books.fencing_token}"
-    if name in turn.books.halts:
+    """Stops trading until a person clears it. What is found later for the same reason takes the place of what was found
+    before, under a name of its own: nobody clears what they were not shown. The same sentence again changes nothing."""
+    before = [name for name in turn.books.halts if reason_of_halt(name) == reason]
+    if any(turn.books.halts[name].startswith(f"{text};") for name in before):
         return
+    name = f"{reason}@{turn.live.sequence + 1}"
     remedy = f"then annotate the VenueConnection with trading.crowetrade.io/clear-halt={name}"
-    body = journal_pb2.HaltChanged(halt=name, text=f"{text}; {remedy}")
-    turn.record(journal_pb2.JournalEvent(halt_changed=body))
+    if before:
+        remedy = f"it is not the first since trading stopped, the log has them all; {remedy}"
+    turn.record(journal_pb2.JournalEvent(halt_changed=journal_pb2.HaltChanged(halt=name, text=f"{text}; {remedy}")))
+    for halt in before:
+        body = journal_pb2.HaltChanged(halt=halt, text=f"{name} takes its place", cleared=True)
+        turn.record(journal_pb2.JournalEvent(halt_changed=body))
     turn.tell("error", "halted", halt=name, text=text)
     turn.count("HALTS", reason)
     supervise(turn)

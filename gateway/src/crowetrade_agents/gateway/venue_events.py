@@ -8,17 +8,19 @@ for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from crowetrade.bus.v1 import journal_pb2, orders_pb2
 from crowetrade_agents.domain.market import Mark
-from crowetrade_agents.domain.numbers import ZERO, render
+from crowetrade_agents.domain.numbers import ZERO, can_travel, render
 from crowetrade_agents.domain.orders import OrdStatus
 from crowetrade_agents.domain.wire import ORD_STATUS_TO_WIRE, SIDE_TO_WIRE
 from crowetrade_agents.gateway import breaches, closing, orphans, repeated, reports, supervision, wire
 from crowetrade_agents.gateway.books import SUSPENSE
 from crowetrade_agents.gateway.charges import shares
-from crowetrade_agents.gateway.effects import Publish, SendQuery
+from crowetrade_agents.gateway.commands import FromVenue
+from crowetrade_agents.gateway.effects import Publish, SendQuery, SendRecall
 from crowetrade_agents.gateway.order import Execution, Order
 from crowetrade_agents.gateway.state import Turn
 from crowetrade_agents.risk.reasons import Reason, Refusal
@@ -32,9 +34,9 @@ EXEC_TYPES = {
 }
 
 
-def handle(turn: Turn, event: port.VenueEvent) -> None:
+def handle(turn: Turn, command: FromVenue) -> None:
     """Books one event of the venue."""
-    _HANDLERS[type(event)](turn, event)
+    _HANDLERS[type(command.event)](turn, command.event)
 
 
 def accepted(turn: Turn, event: port.Accepted) -> None:
@@ -54,14 +56,16 @@ def accepted(turn: Turn, event: port.Accepted) -> None:
 def executed(turn: Turn, event: port.Executed, *, recalled: bool = False) -> None:
     """Books an execution that is new. `recalled`: the gateway has asked for it, so that it is no repetition when it was
     booked, and was lost when it was not."""
+    if _cannot_be_booked(turn, f"execution {event.exec_id}", event.quantity, event.price, event.fee):
+        return
     order = turn.books.find_reported(event.cl_ord_id, event.order_id, event.exec_id)
     if order is not None and event.exec_id in order.executions:
         _repeated(turn, recalled)
         return
     _took_place(turn, order, event.cl_ord_id, event.at_ns)
-    foreign = order is None or not _fits(order, event)
+    owner = order if order is not None and _fits(order, event) else None
     body = journal_pb2.OrderExecuted(
-        cl_ord_id=_suspense_id(event) if foreign or order is None else _known_id(turn, order, event),
+        cl_ord_id=_suspense_id(event) if owner is None else _known_id(turn, owner, event),
         order_id=event.order_id,
         exec_id=event.exec_id,
         symbol=event.instrument.symbol,
@@ -70,33 +74,37 @@ def executed(turn: Turn, event: port.Executed, *, recalled: bool = False) -> Non
         price=render(event.price),
         fee=render(event.fee),
         transact_unix_ns=event.at_ns,
-        suspense=foreign,
+        suspense=owner is None,
     )
-    if foreign and repeated.is_repeated(turn, event.cl_ord_id, body):
+    forgets = owner is None or owner.forgets_executions
+    if forgets and repeated.is_repeated(turn, owner, event.cl_ord_id, body):
         _repeated(turn, recalled)
         return
+    in_doubt = owner is not None and forgets and not turn.books.executions.knows_since(event.at_ns)
+    if in_doubt:
+        owner, body.cl_ord_id, body.suspense = None, _suspense_id(event), True
     if recalled:
         turn.tell("error", "execution_was_lost", cl_ord_id=event.cl_ord_id, exec_id=event.exec_id)
     turn.record(journal_pb2.JournalEvent(order_executed=body))
-    turn.count("FILLS", "" if foreign or order is None else order.terms.strategy)
-    if foreign or order is None:
+    turn.count("FILLS", "" if owner is None else owner.terms.strategy)
+    if owner is None:
         text = (
             f"the venue reports execution {event.exec_id} of {render(event.quantity)} {event.instrument} under ClOrdID "
-            f"{event.cl_ord_id!r}, {repeated.why_unknown(turn, event)}"
+            f"{event.cl_ord_id!r}, {repeated.why_unknown(turn, event, in_doubt=in_doubt)}"
         )
         supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
-    supervision.count_stranger(turn, order.terms.strategy)
+    supervision.count_stranger(turn, owner.terms.strategy)
     execution = Execution(event.quantity, event.price, event.fee)
     turn.report(
-        order.terms.strategy,
-        reports.traded(order, orders_pb2.EXEC_TYPE_TRADE, event.exec_id, execution, event.at_ns),
+        owner.terms.strategy,
+        reports.traded(owner, orders_pb2.EXEC_TYPE_TRADE, event.exec_id, execution, event.at_ns),
     )
-    if order.worked > order.terms.quantity:
-        text = f"order {order.cl_ord_id} of {render(order.terms.quantity)} is executed for {render(order.worked)}"
+    if owner.worked > owner.terms.quantity:
+        text = f"order {owner.cl_ord_id} of {render(owner.terms.quantity)} is executed for {render(owner.worked)}"
         supervision.halt(turn, ConditionReason.POSITION_DIFFERENCE, text)
-    if not order.is_open:
-        closing.ended(turn, order)
+    if not owner.is_open:
+        closing.ended(turn, owner)
 
 
 def ended(turn: Turn, event: port.Ended) -> None:
@@ -191,20 +199,23 @@ def reject_request(turn: Turn, order: Order, cl_ord_id: str, reason: str, text: 
         turn.wake(turn.now_ns + supervision.RETRY_NS, "supervise", "")
 
 
-def busted(turn: Turn, event: port.Busted, *, recalled: bool = False) -> None:
-    """Takes an execution back; one whose own report was lost is booked first, because its order is remembered with all
-    that was booked of it."""
+def busted(turn: Turn, event: port.Busted, *, recalled: bool = False, executions_known: bool = False) -> None:
+    """Takes an execution back. One whose own report was lost is booked first, if its order is remembered with all that
+    was booked of it. Of an order that forgets its executions nobody knows whether it had this one: the venue is asked
+    first, unless the bust came after what the venue says that it has executed (`executions_known`)."""
+    if _cannot_be_booked(turn, f"bust {event.exec_id}", event.quantity, event.price, event.fee):
+        return
     order = turn.books.find_reported(event.cl_ord_id, exec_id=event.exec_ref_id)
     known = order.executions.get(event.exec_ref_id) if order is not None else None
-    if order is not None and known is None and _fits(order, event):
-        executed(turn, _taken_back(order, event))
-        known = order.executions.get(event.exec_ref_id)
+    owner = order if order is not None and (known is not None or _fits(order, event)) else None
+    if owner is not None and known is None and not owner.forgets_executions:
+        executed(turn, _taken_back(owner, event))
+        known = owner.executions.get(event.exec_ref_id)
     if known is not None and known.busted:
         _repeated(turn, recalled)
         return
-    suspense = order is None or known is None
     body = journal_pb2.ExecutionBusted(
-        cl_ord_id=_suspense_id(event) if suspense or order is None else _known_id(turn, order, event),
+        cl_ord_id=_suspense_id(event) if owner is None else _known_id(turn, owner, event),
         exec_id=event.exec_id,
         exec_ref_id=event.exec_ref_id,
         symbol=event.instrument.symbol,
@@ -213,20 +224,25 @@ def busted(turn: Turn, event: port.Busted, *, recalled: bool = False) -> None:
         price=render(event.price),
         fee=render(event.fee),
         transact_unix_ns=event.at_ns,
-        suspense=suspense,
+        suspense=owner is None,
     )
-    if suspense and repeated.is_repeated(turn, event.cl_ord_id, body):
+    if turn.books.executions.has(body) or (known is None and repeated.is_repeated(turn, owner, event.cl_ord_id, body)):
         _repeated(turn, recalled)
         return
+    if known is None and not turn.books.executions.has_taken_back(body):
+        if owner is not None and not executions_known:
+            turn.add(SendRecall(turn.books.resume_ns))
+            return
+        owner, body.cl_ord_id, body.suspense = None, _suspense_id(event), True
     turn.record(journal_pb2.JournalEvent(execution_busted=body))
-    if order is None or known is None:
+    if owner is None:
         text = f"the venue takes execution {event.exec_ref_id} back, which this gateway does not remember: find out why"
         supervision.halt(turn, ConditionReason.UNKNOWN_EXECUTION, text)
         return
     execution = Execution(event.quantity, event.price, event.fee)
     turn.report(
-        order.terms.strategy,
-        reports.traded(order, orders_pb2.EXEC_TYPE_TRADE_CANCEL, event.exec_ref_id, execution, event.at_ns),
+        owner.terms.strategy,
+        reports.traded(owner, orders_pb2.EXEC_TYPE_TRADE_CANCEL, event.exec_ref_id, execution, event.at_ns),
     )
     supervision.supervise(turn)
 
@@ -236,7 +252,7 @@ def recalled(turn: Turn, event: port.Recalled) -> None:
     for execution in event.executions:
         executed(turn, execution, recalled=True)
     for bust in event.busts:
-        busted(turn, bust, recalled=True)
+        busted(turn, bust, recalled=True, executions_known=True)
 
 
 def _repeated(turn: Turn, recalled: bool) -> None:
@@ -329,6 +345,8 @@ def unanswered(turn: Turn, cl_ord_id: str) -> None:
 
 def charged(turn: Turn, event: port.Charged) -> None:
     """Books a charge that is new, to each owner its part."""
+    if _cannot_be_booked(turn, f"charge {event.charge_id}", event.quantity, event.price, event.amount):
+        return
     if turn.books.is_charged(event.charge_id, event.at_ns):
         return
     positions = turn.books.positions
@@ -345,6 +363,19 @@ def charged(turn: Turn, event: port.Charged) -> None:
             charge_id=event.charge_id,
         )
         turn.record(journal_pb2.JournalEvent(position_charged=body))
+
+
+def _cannot_be_booked(turn: Turn, what: str, *numbers: Decimal) -> bool:
+    """A number that the journal cannot hold. It is not rounded, because then the books would differ from the account
+    and nobody would know."""
+    if can_travel(*numbers):
+        return False
+    text = (
+        f"the venue reports {what} with {' and '.join(map(str, numbers))}, and a number has at most 20 digits before "
+        "the point and 18 after it: it is not booked, so the account holds something else than the journal says"
+    )
+    supervision.halt(turn, ConditionReason.POSITION_DIFFERENCE, text)
+    return True
 
 
 def quote_changed(turn: Turn, event: port.QuoteChanged) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_agents.domain.numbers import CONTEXT
+from crowetrade_agents.domain.numbers import CONTEXT, ZERO
 from crowetrade_agents.gateway.status import UTILISATION_KEPT
 from crowetrade_agents.risk.rules import Rule
 
@@ -55,9 +55,11 @@ class Warnings:
 
 
 def share_of(item: status_pb2.Utilisation) -> Decimal:
-    """Use as a share of what is allowed."""
+    """Use as a share of what is allowed; nothing used is none of it."""
     used, allowed = Decimal(item.used), Decimal(item.allowed)
-    return CONTEXT.divide(used, allowed) if allowed else _INFINITY
+    if not allowed:
+        return _INFINITY if used else ZERO
+    return CONTEXT.divide(used, allowed)
 
 
 def _key(item: status_pb2.Utilisation) -> Key:

@@ -21,11 +21,11 @@ from crowetrade_agents.risk.limits import (
     max_order_to_trade_ratio,
 )
 from crowetrade_agents.risk.limits.limit import Use
-from crowetrade_agents.risk.limits.loss import allowed_of
+from crowetrade_agents.risk.limits.loss import Loss, allowed_of, measured
 from crowetrade_agents.risk.pnl import NEVER
 from crowetrade_agents.risk.reasons import Refusal
 from crowetrade_agents.risk.rules import Rule, RuleLimit
-from crowetrade_agents.risk.shares import share_of
+from crowetrade_agents.risk.shares import is_split, share_of
 from crowetrade_agents.risk.standing import Latch, Watch, identity, problem_of, stops_already, subjects
 
 LOSSES = {item.KIND.name: item.KIND for item in (max_daily_loss, max_drawdown, max_loss_per_minute)}
@@ -72,19 +72,27 @@ def of_losses(watch: Watch, facts: Facts) -> Iterator[Found]:
                 yield Found(rule, limit.name, watch.subject, text)
 
 
-def of_exposures(rules: Iterable[Rule], facts: Facts, *, by_market: bool = False) -> Iterator[Found]:
-    """Positions and values above the limit, latched or not; with `by_market` those alone that quotes move."""
+def lacks_share(found: Found, facts: Facts) -> bool:
+    """Whether a loss is above this gateway's share of the limit alone, and not above the whole: others may have more of
+    theirs than they need."""
+    rule, kind = found.rule, LOSSES.get(found.limit)
+    if kind is None or not is_split(rule, found.limit):
+        return False
+    whole: Decimal = next(value for limit, value in rule.limits if limit.name == found.limit)
+    loss = measured(kind, whole, facts, rule, found.subject)
+    return isinstance(loss, Loss) and loss.lost <= CONTEXT.multiply(whole, loss.unit)
+
+
+def of_exposures(limits: Iterable[RuleLimit], facts: Facts) -> Iterator[Found]:
+    """Positions and values above the limit, latched or not."""
     sums = Sums(facts)
-    for rule in rules:
-        for limit, value in rule.limits:
-            if not limit.breaches or (by_market and not limit.moved_by_market):
-                continue
-            if share_of(rule, limit.name, facts.shares) is None or limit.is_far(value, sums, rule):
-                continue
-            for use in limit.use(value, sums, rule):
-                if use.used > use.allowed:
-                    subject = "" if rule.total else use.key.partition("/")[0]
-                    yield Found(rule, limit.name, subject, _above(use, rule))
+    for limit, value, rule in limits:
+        if share_of(rule, limit.name, facts.shares) is None or limit.is_far(value, sums, rule):
+            continue
+        for use in limit.use(value, sums, rule):
+            if use.used > use.allowed:
+                subject = "" if rule.total else use.key.partition("/")[0]
+                yield Found(rule, limit.name, subject, _above(use, rule))
 
 
 def is_latched(rule: Rule, limit: str, subject: str, latched: Mapping[Latch, frozenset[str]]) -> bool:
@@ -105,13 +113,13 @@ class Floor(NamedTuple):
 def floor(watches: Iterable[Watch], facts: Facts) -> Floor:
     """The highest floor and the smallest drop of what is not latched yet; what cannot be told has none. The watches
     share one ledger."""
-    value, drop = NEVER, None
+    value, drop, latched = NEVER, None, facts.standing.latched
     for watch in watches:
         if problem_of(watch, facts) is not None:
             continue
         for name, kind in LOSSES.items():
             given = watch.limits.get(name)
-            if given is None or is_latched(watch.rule, name, watch.subject, facts.standing.latched):
+            if given is None or (latched and is_latched(watch.rule, name, watch.subject, latched)):
                 continue
             start, most = kind.start(watch, facts.now_ns), allowed_of(kind, given, facts, watch)
             if start is None or isinstance(most, Refusal):

@@ -44,13 +44,20 @@ def valuation_of(facts: Facts) -> Valuation:
 
 
 class Sums:
-    """What owners hold and work together, by owners and instrument; valid as long as the facts do not change."""
+    """What owners hold and work together, by owners and instrument; valid as long as the facts do not change.
 
-    __slots__ = ("_ceilings", "_largest", "_totals", "_worst", "facts", "valuation")
+    What cannot be valued is left out of totals, so that those which are too high without it are found. `whole`: there
+    is no total then, as for an order.
+    """
 
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
+    __slots__ = ("_ceilings", "_counted", "_largest", "_rule", "_totals", "_whole", "_worst", "facts", "valuation")
+
+    def __init__(self, facts: Facts, *, whole: bool = False) -> None:
+        self.facts, self._whole = facts, whole
         self.valuation = valuation_of(facts)
+        # Whom the rule counts that was asked for last: its limits are looked at one after the other.
+        self._rule: Rule | None = None
+        self._counted: dict[str, frozenset[str]] = {}
         self._worst: dict[tuple[frozenset[str], InstrumentId, Side], Decimal] = {}
         self._largest: dict[tuple[frozenset[str], InstrumentId], Decimal] = {}
         self._totals: dict[tuple[frozenset[str], frozenset[str], str, int], Total | None] = {}
@@ -62,7 +69,12 @@ class Sums:
 
     def counted(self, rule: Rule) -> dict[str, frozenset[str]]:
         """By key of a Use whom the rule counts together: all, under the empty key, or each strategy alone."""
-        return {"": self.members(rule)} if rule.total else {name: alone(name) for name in sorted(rule.strategies)}
+        if rule is not self._rule:
+            self._rule = rule
+            self._counted = (
+                {"": self.members(rule)} if rule.total else {one: alone(one) for one in sorted(rule.strategies)}
+            )
+        return self._counted
 
     def worst_case(self, owners: frozenset[str], instrument: InstrumentId, side: Side) -> Decimal:
         """Signed position of the owners in units if everything that they work on that side filled."""
@@ -85,7 +97,8 @@ class Sums:
         return found
 
     def total(self, rule: Rule, owners: frozenset[str]) -> Total | None:
-        """What the owners hold and work in the rule's symbols, in its currency; None without a rate."""
+        """What the owners hold and work in the rule's symbols, in its currency; None without a rate, and where the sums
+        are to be whole without a quote of something."""
         key = (owners, rule.symbols, rule.currency, rule.rate_age_ns)
         if key not in self._totals:
             self._totals[key] = self._add_up(rule, owners)
@@ -93,7 +106,10 @@ class Sums:
 
     def _add_up(self, rule: Rule, owners: frozenset[str]) -> Total | None:
         gross = up = down = ZERO
-        for currency, held in self.valuation.group(owners, rule.symbols).totals.items():
+        group = self.valuation.group(owners, rule.symbols)
+        if self._whole and group.unvalued:
+            return None
+        for currency, held in group.totals.items():
             rate = self.rate(currency, rule)
             if rate is None:
                 return None

@@ -68,15 +68,16 @@ class Facts:
     `exposures` is keyed by owner and instrument and holds everything on the account, whoever owns it (the owner of the
     suspense account is the empty string); `account` holds their sums by instrument, and nothing where nobody keeps
     them. `members` says for each rule that counts strategies together whom it counts. `trading_state` is the joined
-    state of the proposal's strategy, `control_refusal` the refusal that it means (None when ACTIVE). `required_limits`
-    are groups of limits without which nothing is sent, `capital` is by strategy, `shares` what this gateway holds of
-    limits that several gateways share. `valuation` keeps the exposures in money; None where nobody does, and they are
-    summed up.
+    state of the proposal's strategy, `control_refusal` the refusal that it means (None when ACTIVE). `tradable` are by
+    strategy the symbols in which it may open positions. `required_limits` are groups of limits without which nothing is
+    sent, `capital` is by strategy, `shares` what this gateway holds of limits that several gateways share. `valuation`
+    keeps the exposures in money; None where nobody does, and they are summed up.
     """
 
     now_ns: int
     trading_state: TradingState
     control_refusal: Refusal | None
+    tradable: Mapping[str, frozenset[str]]
     rules: RuleSet
     instruments: Mapping[InstrumentId, Instrument]
     marks: Mapping[InstrumentId, Mark]

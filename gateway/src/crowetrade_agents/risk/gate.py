@@ -1,8 +1,8 @@
 """The gate: whatever leaves for the venue was approved here, and the first refusal stands.
 
-Order of the checks: instrument (so that everything after it reads numbers within their range), control, session, limits
-in force, market data, each limit of each rule that binds. A rule that only observes never refuses; what it would have
-refused is returned beside the decision.
+Order of the checks: instrument (so that everything after it reads numbers within their range), control, whether the
+strategy trades the instrument, session, limits in force, market data, each limit of each rule that binds. A rule that
+only observes never refuses; what it would have refused is returned beside the decision.
 
 Size limits judge the whole order: FIX OrderQty, for a replacement with what is executed included. For an order that
 rests and is judged again it is what is still open, because what is executed cannot be undone.
@@ -25,7 +25,14 @@ from crowetrade_agents.risk.closing import closing_obstacle, closing_quantity
 from crowetrade_agents.risk.facts import Facts, Proposal
 from crowetrade_agents.risk.limits.limit import Use, use_of
 from crowetrade_agents.risk.plans import SENDING, Plans, Purpose, plans_of
-from crowetrade_agents.risk.preconditions import control, instrument, limits_in_force, market_data, session
+from crowetrade_agents.risk.preconditions import (
+    control,
+    instrument,
+    limits_in_force,
+    market_data,
+    session,
+    tradable,
+)
 from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.risk.reducing import reduces
 from crowetrade_agents.risk.shares import is_split
@@ -92,7 +99,8 @@ def judge_resting(proposal: Proposal, facts: Facts) -> Refusal | None:
     passes exposures without those that it cancels already, or an order too many goes.
     """
     closing = proposal.terms.closing
-    for check in (instrument.check, control.check, _closes if closing else limits_in_force.check):
+    rest: tuple[Check, ...] = (_closes,) if closing else (tradable.check, limits_in_force.check)
+    for check in (instrument.check, control.check, *rest):
         if refusal := check(proposal, facts):
             return refusal
     still_open = replace(proposal, terms=replace(proposal.terms, quantity=proposal.leaves))
@@ -108,9 +116,9 @@ def approve_cancel(
 
 
 def utilisation(facts: Facts) -> Iterator[Use]:
-    """Use of every limit of every rule, observing ones too; what is not used is left out, but not where it is split:
-    what this gateway holds of it is reported."""
-    sums = Sums(facts)
+    """Use of every limit of every rule, observing ones too. What is not used is left out, and so is what is not known,
+    because something cannot be valued; but not where a limit is split: what this gateway holds of it is reported."""
+    sums = Sums(facts, whole=True)
     for rule in facts.rules:
         for limit, value in rule.limits:
             uses = tuple(limit.use(value, sums, rule))
@@ -122,6 +130,7 @@ def utilisation(facts: Facts) -> Iterator[Use]:
 _PRECONDITIONS: tuple[Check, ...] = (
     instrument.check,
     control.check,
+    tradable.check,
     session.check,
     limits_in_force.check,
     market_data.check,

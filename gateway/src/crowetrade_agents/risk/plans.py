@@ -7,7 +7,8 @@ checks that decide whether all admit it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -16,7 +17,7 @@ from crowetrade_agents.risk.limits.limit import Check, Limit
 
 if TYPE_CHECKING:
     from crowetrade_agents.risk.facts import Facts
-    from crowetrade_agents.risk.rules import Rule, RuleLimit
+    from crowetrade_agents.risk.rules import Rule
 
 
 class Purpose(NamedTuple):
@@ -38,7 +39,17 @@ class Plans:
     """The checks for facts of one configuration. They stay right as long as the facts look at the same rules, members,
     capital, sums and standing: another configuration brings others."""
 
-    __slots__ = ("_capital", "_checks", "_members", "_opened", "_plans", "_rules", "_valuation", "_watches")
+    __slots__ = (
+        "_capital",
+        "_checks",
+        "_members",
+        "_opened",
+        "_plans",
+        "_rules",
+        "_tightest",
+        "_valuation",
+        "_watches",
+    )
 
     def __init__(self, facts: Facts) -> None:
         self._rules, self._members, self._capital = facts.rules, facts.members, facts.capital
@@ -47,6 +58,9 @@ class Plans:
         self._plans: dict[tuple[str, InstrumentId, Purpose], tuple[Check, ...]] = {}
         # By id of the rule, and whom it counts for the order.
         self._checks: dict[tuple[int, frozenset[str]], tuple[Check, ...]] = {}
+        # By ids of the rules. Most orders are bound by the same ones, so the first order of a strategy in an instrument
+        # finds here what takes longest.
+        self._tightest: dict[tuple[tuple[int, ...], Purpose], tuple[tuple[int, int], ...]] = {}
 
     def fit(self, facts: Facts) -> bool:
         """Whether they were compiled for what these facts look at."""
@@ -65,10 +79,12 @@ class Plans:
         key = (strategy, instrument, purpose)
         found = self._plans.get(key)
         if found is None:
-            limits = tightest(facts.rules.binding(strategy, instrument), purpose)
-            found = tuple(
-                self.checks(rule, strategy, facts)[rule.limits.index((limit, value))] for limit, value, rule in limits
-            )
+            rules = facts.rules.binding(strategy, instrument)
+            checks = [self.checks(rule, strategy, facts) for rule in rules]
+            alike = (tuple(map(id, rules)), purpose)
+            if alike not in self._tightest:
+                self._tightest[alike] = tightest(rules, purpose)
+            found = tuple(checks[which][place] for which, place in self._tightest[alike])
             if found:
                 self._plans[key] = found
         return found
@@ -83,19 +99,18 @@ class Plans:
         return found
 
 
-def tightest(rules: Iterable[Rule], purpose: Purpose = SENDING) -> tuple[RuleLimit, ...]:
-    """Of all limits of these rules those that decide whether all of them admit an order: of limits with the same
-    measure the one with the lowest bound."""
-    found: dict[Hashable, RuleLimit] = {}
-    for rule in rules:
-        for limit, value in rule.limits:
+def tightest(rules: Sequence[Rule], purpose: Purpose = SENDING) -> tuple[tuple[int, int], ...]:
+    """Of all limits of these rules those that decide whether all of them admit an order, each as the place of its rule
+    and its own place in `Rule.limits`: of limits with the same measure the one with the lowest bound."""
+    found: dict[Hashable, tuple[Decimal, int, int]] = {}
+    for which, rule in enumerate(rules):
+        for place, (limit, value) in enumerate(rule.limits):
             if not purpose.judges(limit):
                 continue
-            measure = (limit.name, limit.measure(value, rule))
-            known = found.get(measure)
-            if known is None or limit.bound(value) < limit.bound(known[1]):
-                found[measure] = (limit, value, rule)
-    return tuple(found.values())
+            measure, bound = (limit.name, limit.measure(value, rule)), limit.bound(value)
+            if measure not in found or bound < found[measure][0]:
+                found[measure] = bound, which, place
+    return tuple((which, place) for _, which, place in found.values())
 
 
 def plans_of(facts: Facts) -> Plans:

@@ -7,6 +7,7 @@ price. Of the hashes the last KEPT are remembered. Whoever asks about a time bef
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Set
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -56,6 +57,14 @@ class RecentOrders:
             if strategy in strategies:
                 return True
         return False
+
+    def forget(self, strategies: Set[str]) -> None:
+        """The strategies are gone, and sent nothing that a window may count."""
+        for key, sent in list(self._sent.items()):
+            if not strategies.isdisjoint(sent):
+                self._sent[key] = {strategy: at_ns for strategy, at_ns in sent.items() if strategy not in strategies}
+                if not self._sent[key]:
+                    del self._sent[key]
 
     def to_message(self) -> journal_pb2.BookedRecentOrders:
         """What is remembered, for a snapshot."""

@@ -80,6 +80,7 @@ class RuleSet:
         default_factory=dict, init=False, repr=False, compare=False
     )
     _covers: dict[tuple[str, InstrumentId], Cover] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _exposures: dict[bool, tuple[RuleLimit, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def binding(self, strategy: str, instrument: InstrumentId) -> tuple[Rule, ...]:
         """Rules that bind an order of the strategy in the instrument."""
@@ -99,6 +100,19 @@ class RuleSet:
             found = _cover(self.binding(strategy, instrument))
             if found.enforced or found.problem is not None:
                 self._covers[key] = found
+        return found
+
+    def exposures(self, *, by_market: bool = False) -> tuple[RuleLimit, ...]:
+        """Limits on positions and values, which may be passed without an order; with `by_market` those alone that
+        quotes move."""
+        found = self._exposures.get(by_market)
+        if found is None:
+            found = self._exposures[by_market] = tuple(
+                (limit, value, rule)
+                for rule in self.rules
+                for limit, value in rule.limits
+                if limit.breaches and (limit.moved_by_market or not by_market)
+            )
         return found
 
     def __iter__(self) -> Iterator[Rule]:

@@ -2,8 +2,8 @@
 
 Each subject of such a rule (one strategy, or all that the rule counts together) has a watch: its ledger of profit and
 loss, and the baseline that the journal keeps for it. Losses are measured from three places: the profit and loss when
-the trading day began, the highest ever, and the highest of the last 60 seconds. That last one is not journaled: a
-gateway that starts has seen no minute yet.
+the trading day began, the highest ever, and the highest of the last 60 seconds. That last one is not journaled, because
+it may change each second: for a minute after a start it is not known, and only orders that reduce leave.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class Watch:
         "pending",
         "rule",
         "subject",
+        "unseen_until_ns",
     )
 
     def __init__(self, rule: Rule, subject: str, owners: frozenset[str], ledger: Ledger, baseline: Baseline) -> None:
@@ -156,6 +157,8 @@ class Watch:
         # By the limit.
         self.allowances: dict[str, Allowance] = {}
         self.minute: Minute = deque()
+        # Until then the last 60 seconds may have been higher, before this process.
+        self.unseen_until_ns = 0
 
     def rose(self, now_ns: int) -> None:
         """Takes in the ledger's `high`, which was reached since the last time."""

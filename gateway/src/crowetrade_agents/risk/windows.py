@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from decimal import Decimal
 
 from crowetrade.bus.v1 import journal_pb2
@@ -218,10 +218,15 @@ class MessageWindows:
         total.asked_ns = now
         return total
 
-    def forget(self, strategy: str) -> None:
-        """Nothing of the strategy has been counted."""
-        self._close([key for key in self._totals if strategy in key[0]])
-        self._histories = {key: item for key, item in self._histories.items() if key[0] != strategy}
+    def strategies(self, now_ns: int) -> set[str]:
+        """Whoever has sent something that a window may count."""
+        oldest = now_ns - HORIZON_NS
+        return {key[0] for key, item in self._histories.items() if item.stamps[-1] > oldest}
+
+    def forget(self, strategies: Set[str]) -> None:
+        """Nothing of the strategies has been counted."""
+        self._close([key for key in self._totals if not strategies.isdisjoint(key[0])])
+        self._histories = {key: item for key, item in self._histories.items() if key[0] not in strategies}
 
     def to_messages(self) -> list[journal_pb2.BookedMessages]:
         """The history for a snapshot, ordered by strategy and symbol."""

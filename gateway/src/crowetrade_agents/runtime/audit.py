@@ -50,7 +50,7 @@ class AuditedJournal:
             found += self._told([event], count)
             yield event
         before = recovered.head.sequence - count
-        self._trail.record_found((told, before + place) for told, place in found)
+        self._trail.record_found(((told, before + place) for told, place in found), recovered.head.sequence)
 
     async def append(
         self, events: Sequence[journal_pb2.JournalEvent], recorded_unix_ns: int, fencing_token: int
@@ -137,8 +137,10 @@ def _kill(told: audit_pb2.AuditEvent, changed: journal_pb2.KillChanged) -> None:
     )
 
 
-def keys_renewed(namespace: str, venue: str, version: str, before: str) -> audit_pb2.AuditEvent:
-    """The venue's session uses a new version of its keys, of which no part is told."""
+def keys_used(namespace: str, venue: str, version: str, before: str | None) -> audit_pb2.AuditEvent:
+    """The venue's session uses a new version of its keys, of which no part is written; or, without one before, that
+    of the first logon of a gateway: it may have been renewed while none ran."""
+    since = "at the first logon since the start" if before is None else f"after {before or 'unknown'}"
     return audit_pb2.AuditEvent(
         action=audit_pb2.ACTION_CREDENTIAL_ROTATED,
         actor=f"{namespace}.{venue_object(venue)}",
@@ -146,5 +148,5 @@ def keys_renewed(namespace: str, venue: str, version: str, before: str) -> audit
         kind="VenueConnection",
         namespace=namespace,
         name=venue,
-        reason=f"version {version or 'unknown'} of the venue's keys after {before or 'unknown'}",
+        reason=f"version {version or 'unknown'} of the venue's keys {since}",
     )

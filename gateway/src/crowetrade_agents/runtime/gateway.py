@@ -41,12 +41,12 @@ from crowetrade_agents.order_entry.hub import Sessions
 from crowetrade_agents.risk.rules import RuleSet
 from crowetrade_agents.runtime.keys import KeyKeeper
 from crowetrade_agents.runtime.kills import Kills
-from crowetrade_agents.runtime.memory import give_back_memory
 from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.runtime.venue import instruments_of
 from crowetrade_agents.venues.port import QuoteChanged, Resume, SessionState, TradePrinted, VenueFeatures, VenuePort
 from crowetrade_api.files import VenueFile
 from crowetrade_process.health import Health
+from crowetrade_process.memory import give_back_memory
 from crowetrade_process.stopping import cancelled, unless_stopping
 
 log = structlog.get_logger()
@@ -264,8 +264,11 @@ class GatewayProcess:
         lock_step = LockStep(sessions, live.published)
         released = -1
         while True:
+            tradable = live.configuration.tradable
             active = [
-                name for name, bound in (live.configuration.bindings or {}).items() if bound is TradingState.ACTIVE
+                name
+                for name, bound in (live.configuration.bindings or {}).items()
+                if bound is TradingState.ACTIVE and tradable.get(name)
             ]
             now = self._clock.now_ns()
             missing = lock_step.waiting_for(active, live.published, now)

@@ -25,7 +25,7 @@ from crowetrade_agents.journal.jetstream import JetStreamJournal
 from crowetrade_agents.journal.jetstream_reader import JetStreamReader
 from crowetrade_agents.order_entry.grpc_server import create_server
 from crowetrade_agents.order_entry.hub import Sessions
-from crowetrade_agents.runtime.audit import AuditedJournal, gateway_trail, keys_renewed
+from crowetrade_agents.runtime.audit import AuditedJournal, gateway_trail, keys_used
 from crowetrade_agents.runtime.clock import SystemClock, ended_when_set_back
 from crowetrade_agents.runtime.config import Pod, load_file, read_pod, read_port
 from crowetrade_agents.runtime.gateway import GatewayProcess
@@ -89,7 +89,7 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             if identity is not None:
                 identity.on_refusal(Refusals(trail).refused)
             if keeper is not None:
-                keeper.on_renewal(lambda new, old: trail.record(keys_renewed(file.namespace, file.name, new, old)))
+                keeper.on_use(lambda new, old: trail.record(keys_used(file.namespace, file.name, new, old)))
             async with (
                 trail.writing(connecting(pod.nats_url, f"{pod.name}-audit", identity)),
                 ended_when_set_back(clock, stop),

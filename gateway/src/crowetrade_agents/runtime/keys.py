@@ -62,11 +62,11 @@ class KeyKeeper:
         self._again_ns = 0
         self._agent: Problem | None = None
         self._log_place = (0, 0)
-        self._renewed: Callable[[str, str], None] = lambda version, before: None
+        self._used: Callable[[str, str | None], None] = lambda version, before: None
 
-    def on_renewal(self, renewed: Callable[[str, str], None]) -> None:
-        """Calls back with the version that the session uses now, and the one before."""
-        self._renewed = renewed
+    def on_use(self, used: Callable[[str, str | None], None]) -> None:
+        """Calls back with the version that the session uses now, and the one before; None at the first logon."""
+        self._used = used
 
     def read(self) -> Mapping[str, str]:
         """The keys that are in the pod now. Raises VenueUnavailable."""
@@ -80,10 +80,12 @@ class KeyKeeper:
         """The venue has accepted the keys that were read last."""
         before, self._in_use = self._in_use, self._read_last
         self._since_ns, self._refused, self._pause_ns = self._clock.now_ns(), None, FIRST_PAUSE_NS
-        if before is not None and self._in_use is not None and before != self._in_use:
+        if self._in_use is None or before == self._in_use:
+            return
+        if before is not None:
             KEY_RENEWALS.labels("renewed").inc()
             log.info("venue_keys_renewed", version=self._in_use.version, before=before.version)
-            self._renewed(self._in_use.version, before.version)
+        self._used(self._in_use.version, before.version if before is not None else None)
 
     async def run(self, renew: Callable[[], Awaitable[None]]) -> None:
         """Looks for new keys until it is cancelled; `renew` logs the session on with them."""

@@ -85,7 +85,7 @@ def _server_spec(file: VenueFile, address: str) -> simulated_client.ServerSpec:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         raise ConfigurationError(f"the environment variable {EnvName.SIMULATED_SERVER} is {address!r}: write HOST:PORT")
-    return simulated_client.ServerSpec(int(port), host, lock_step=file.simulated.replay.speed == "max")
+    return simulated_client.ServerSpec(int(port), host, _speed(file.simulated.replay))
 
 
 def simulated_spec_of(file: VenueFile, environment: Mapping[str, str]) -> SimulatedSpec:
@@ -95,7 +95,7 @@ def simulated_spec_of(file: VenueFile, environment: Mapping[str, str]) -> Simula
     gap = replay.max_gap_seconds
     return SimulatedSpec(
         recordings=tuple(_recording(item, environment) for item in file.recordings),
-        speed=None if replay.speed == "max" else parse(replay.speed),
+        speed=_speed(replay),
         loop=replay.loop,
         max_gap_ns=0 if gap is None else int(parse(gap) * _SECOND_NS),
         fees=_fees(settings.fees),
@@ -109,6 +109,10 @@ def simulated_spec_of(file: VenueFile, environment: Mapping[str, str]) -> Simula
         funding=tuple(Funding(item.symbol, parse(item.rate_bps), item.every_hours) for item in settings.funding),
         rollovers=tuple(_rollover(item) for item in settings.rollover),
     )
+
+
+def _speed(replay: venueconnection.Replay) -> Decimal | None:
+    return None if replay.speed == "max" else parse(replay.speed)
 
 
 def _fees(fees: venueconnection.Fees) -> Fees:

@@ -3,8 +3,12 @@ approved.
 
 `submit`, `cancel`, `replace` and `query` hand over and return nothing: they neither wait nor raise. Everything that
 follows arrives through `events`. What an adapter cannot send it reports as an event (Ended with REJECTED and reason
-NotSent, RequestRejected), or as a lost session. Every adapter passes the numbered suite in
-agents/tests/crowetrade_agents_tests/venue_conformance/.
+NotSent, RequestRejected), or as a lost session.
+
+A number of an event or a snapshot has at most 20 digits before the point and 18 after it (domain/numbers.py); an
+adapter rounds what its venue says more exactly. The gateway halts at an execution, bust or charge that says more.
+
+Every adapter passes the numbered suite in agents/tests/crowetrade_agents_tests/venue_conformance/.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from crowetrade_agents.domain.flow import MarketEvent
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -149,8 +153,7 @@ class OrderState:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class QuoteChanged:
+class QuoteChanged(NamedTuple):
     """A new best bid and offer; `sequence` is its place in the venue's stream over all instruments, from 1."""
 
     sequence: int
@@ -162,8 +165,7 @@ class QuoteChanged:
         return MarketEvent(self.sequence, self.book.event_ns, self.book.instrument, self.book)
 
 
-@dataclass(frozen=True, slots=True)
-class TradePrinted:
+class TradePrinted(NamedTuple):
     """A trade of others at the venue; `sequence` as for quotes, `aggressor` None when the source does not say."""
 
     sequence: int
@@ -275,7 +277,8 @@ class Resume:
 class VenueFeatures:
     """What a venue can do; what it cannot, the gateway refuses or does itself.
 
-    `lock_step`: the venue's market stands still until `release`. `ord_types` and the like are added when a venue lacks
+    `lock_step`: the venue's market stands still until `release`. `replay_speed`: seconds of event time per second of
+    the clock, 1 unless a recording is replayed faster or slower. `ord_types` and the like are added when a venue lacks
     them.
     """
 
@@ -283,6 +286,7 @@ class VenueFeatures:
     post_only: bool = True
     positions: bool = False
     lock_step: bool = False
+    replay_speed: Decimal = Decimal(1)
     times_in_force: frozenset[str] = field(default_factory=lambda: frozenset({"DAY", "GTC", "IOC", "FOK", "GTD"}))
 
 

@@ -33,6 +33,8 @@ class Request:
     """Public key that the server has made for the connection; the answer is bound to it."""
     certificate_pem: str
     """The client's certificate, whose chain the server has verified; empty without one."""
+    connection: int
+    """Its number at the server."""
     client_name: str
     host: str
 
@@ -48,8 +50,9 @@ def read_request(token: bytes) -> Request:
             server_id=str(asked["server_id"]["id"]),
             user_key=str(asked["user_nkey"]),
             certificate_pem=str(chains[0][0]),
+            connection=int(asked["client_info"]["id"]),
             client_name=str((asked.get("connect_opts") or {}).get("name") or ""),
-            host=str((asked.get("client_info") or {}).get("host") or ""),
+            host=str(asked["client_info"].get("host") or ""),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UnreadableRequest(f"{type(error).__name__}: {error}") from error

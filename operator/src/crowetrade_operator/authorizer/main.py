@@ -16,6 +16,7 @@ from nats.aio.client import Client
 
 from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_operator.authorizer import metrics
+from crowetrade_operator.authorizer.connection_bound import ConnectionBound
 from crowetrade_operator.authorizer.keys import pair
 from crowetrade_operator.authorizer.known import Known
 from crowetrade_operator.authorizer.open_connections import INBOX_PREFIX, OpenConnections
@@ -89,11 +90,14 @@ class AuthorizerProcess:
                 trail = Trail(identity.name.namespace, identity.name.service_account, pod, identity=identity)
                 trail.record_start("authorizer")
                 installation = Installation(strategies, venues)
-                authorizer = Authorizer(pair(self._settings.seeds.issuer), identity, installation, Refusals(trail))
+                refusals = Refusals(trail)
+                bound = ConnectionBound(refusals)
+                authorizer = Authorizer(pair(self._settings.seeds.issuer), identity, installation, bound, refusals)
                 await authorizer.serve(client)
                 connections = OpenConnections()
                 identity.on_revocation(connections.revoked)
                 tasks.append(asyncio.create_task(connections.run(client)))
+                tasks.append(asyncio.create_task(bound.run(client)))
                 tasks.append(
                     asyncio.create_task(self._know_everybody(client, identity, connections, strategies, venues))
                 )

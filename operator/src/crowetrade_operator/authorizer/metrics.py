@@ -26,6 +26,10 @@ UNREADABLE = Gauge(
     "1 for each kind and namespace (empty: all) that the authorizer may not list or watch: it judges by what was seen.",
     ["kind", "namespace"],
 )
+CONNECTIONS_CLOSED = Counter(
+    f"{_PREFIX}_connections_closed",
+    "Connections that were closed because their strategy or gateway had too many open.",
+)
 REVOCATIONS_APPLIED = Counter(
     f"{_PREFIX}_revocations_applied",
     "Times that the bus was told to judge open connections again because of a revocation, by result (Done, Failed).",

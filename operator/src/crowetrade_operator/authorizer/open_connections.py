@@ -60,7 +60,7 @@ class OpenConnections:
                 metrics.REVOCATIONS_APPLIED.labels("Done").inc()
 
     async def _judge_again(self, client: Client) -> list[str]:
-        servers = await _servers(client)
+        servers = await servers_of(client)
         for name, server_id in servers.items():
             answer = await client.request(subjects.server_reload(server_id), timeout=RELOAD_SECONDS)
             failed = json.loads(answer.data).get("error")
@@ -69,7 +69,7 @@ class OpenConnections:
         return sorted(servers)
 
 
-async def _servers(client: Client) -> dict[str, str]:
+async def servers_of(client: Client) -> dict[str, str]:
     """The ids of all servers by their names."""
     inbox = client.new_inbox()
     answers = await client.subscribe(inbox)

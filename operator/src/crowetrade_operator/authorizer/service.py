@@ -1,4 +1,6 @@
-"""Answers the server's questions about new connections. It keeps nothing: every replica can answer every question."""
+"""Answers the server's questions about connections. Every replica can answer every question: all that it remembers is
+how many connections an identity has (connection_bound.py).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from nats.aio.msg import Msg
 from nkeys import KeyPair
 
 from crowetrade_operator.authorizer import metrics
+from crowetrade_operator.authorizer.connection_bound import REASON, REFUSED_FROM, Connection, ConnectionBound
 from crowetrade_operator.authorizer.jwt import Request, UnreadableRequest, allow, read_request, refuse
 from crowetrade_operator.authorizer.permissions import Permissions, Venue, permissions
 from crowetrade_process.audit.refusals import Refusals
@@ -23,6 +26,8 @@ from crowetrade_process.identity.roles import Peer, PeerRole
 SUBJECT = "$SYS.REQ.USER.AUTH"
 QUEUE = "crowetrade-authorizer"
 ALLOWED = "Allowed"
+BOUNDED = (PeerRole.STRATEGY, PeerRole.GATEWAY)
+"""Those that users make, of which each has one pod."""
 
 log = structlog.get_logger()
 
@@ -81,7 +86,15 @@ class Decision:
 class Authorizer:
     """One replica, on one connection in account AUTH."""
 
-    def __init__(self, issuer: KeyPair, judge: Judge, installation: Installation, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        issuer: KeyPair,
+        judge: Judge,
+        installation: Installation,
+        bound: ConnectionBound,
+        refusals: Refusals,
+    ) -> None:
+        self._bound = bound
         self._refusals = refusals
         self._issuer = issuer
         self._judge = judge
@@ -100,7 +113,7 @@ class Authorizer:
             metrics.DECISIONS.labels(PeerRole.STRANGER, "UnreadableRequest").inc()
             log.error("authorization_request_unreadable", error=str(error))
             return
-        decision = self.decide(request)
+        decision = self._bounded(self.decide(request), request)
         metrics.DECISIONS.labels(decision.role, decision.reason).inc()
         now = int(time.time())
         if decision.granted is not None:
@@ -131,6 +144,14 @@ class Authorizer:
             return _refused(identity)
         ends = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
         return self._of(identity, self._judge.peer(identity), int(ends.timestamp()))
+
+    def _bounded(self, decision: Decision, request: Request) -> Decision:
+        if decision.granted is None or decision.role not in BOUNDED:
+            return decision
+        if self._bound.admits(decision.who, Connection(request.server_id, request.connection)):
+            return decision
+        text = f"{decision.who} has {REFUSED_FROM} connections open, and the oldest are not closed yet"
+        return Decision(decision.role, decision.who, None, REASON, text)
 
     def _of(self, identity: IdentityName, peer: Peer, ends: int) -> Decision:
         strategies, connections = self._installation.strategies, self._installation.venues

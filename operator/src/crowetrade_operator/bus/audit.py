@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator.settings import StreamSettings
-from crowetrade_process.audit.chain import End, Head, digest, head_of
+from crowetrade_process.audit.chain import End, Head, decode, digest, head_of
 from crowetrade_process.audit.errors import AuditBroken
 
 log = structlog.get_logger()
@@ -63,6 +67,22 @@ def _head(payload: bytes) -> Head:
         return head_of(payload)
     except AuditBroken:
         return Head()
+
+
+async def events_after(jetstream: JetStreamContext, writer: str, place: int) -> AsyncIterator[audit_pb2.AuditEvent]:
+    """What a writer has recorded after a place of the stream, oldest first."""
+    while True:
+        try:
+            found = await jetstream.get_msg(
+                subjects.AUDIT_STREAM, place + 1, subject=f"audit.{writer}", direct=True, next=True
+            )
+        except NotFoundError:
+            return
+        place = found.seq or place + 1
+        with contextlib.suppress(AuditBroken):
+            record = decode(found.data or b"", f"at {place}")
+            if record.HasField("event"):
+                yield record.event
 
 
 async def has_record(jetstream: JetStreamContext, place: int, record_hash: bytes) -> bool:

@@ -30,6 +30,7 @@ from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2, kill_pb2
 from crowetrade_operator import metrics
@@ -246,6 +247,16 @@ class Bus:
         assert self._stream is not None
         try:
             return await audit.ends(self._stream)
+        except _ERRORS as error:
+            raise self._failed("read the audit trail", error) from error
+
+    async def audit_events_after(self, writer: str, place: int) -> AsyncIterator[audit_pb2.AuditEvent]:
+        """What a writer of the audit trail has recorded after a place of its stream, oldest first."""
+        self._usable()
+        assert self._stream is not None
+        try:
+            async for event in audit.events_after(self._stream, writer, place):
+                yield event
         except _ERRORS as error:
             raise self._failed("read the audit trail", error) from error
 

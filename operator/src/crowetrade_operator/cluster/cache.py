@@ -1,9 +1,11 @@
 """What the API server holds, as far as the operator watches it: our kinds, and the children by our label.
 
 Two writers: watch events one by one, and from time to time a full list that finds what a watch lost (a relist after
-"410 Gone" brings no deletions). Of two events the newer resourceVersion wins. A list is the truth, also where its
-versions are older than what is known: versions go back when etcd is restored from a backup. Only what came or went by
-an event while the list was read may be newer than the list.
+"410 Gone" brings no deletions). Of what is said of one place the newer resourceVersion wins, and the deletion has one,
+too: an event that comes late, when a list or a write of our own has brought something newer, changes nothing. client-go
+compares no versions, because there each watch begins where its list ended. A list is the truth, also where its versions
+are older than what is known: versions go back when etcd is restored from a backup. Only what came or went by an event
+while the list was read may be newer than the list.
 
 Objects are kept as text (packed.py), and what is read of it is remembered for a while, because a reconcile looks at the
 same objects several times. Readers must not change what they get.
@@ -12,6 +14,7 @@ same objects several times. Readers must not change what they get.
 from __future__ import annotations
 
 import functools
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
@@ -21,17 +24,23 @@ from crowetrade_operator.cluster.objects import Object, version_of
 from crowetrade_operator.cluster.packed import Packed, Packer
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource, Path, Role
 
-REMEMBERED = 1_000
+REMEMBERED = 500
 """So many objects are not read from their text each time: what the reconciles under way look at."""
 Address = tuple[str, str, str]
 """Kind, namespace and name."""
+Listed = tuple[Address, Packed]
 Listener = Callable[[Object | None, Object | None], None]
 """Called with the object before (None: it is new) and after (None: it is gone)."""
 
 
 def address_of(item: Object) -> Address:
-    """Where an object is."""
-    return item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
+    """Where an object is. Children of an owner share their name, and all objects their namespace: each is kept once."""
+    metadata = item["metadata"]
+    return item["kind"], sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
+
+
+def _uid(item: Object) -> str:
+    return str(item["metadata"].get("uid", ""))
 
 
 def owner_key(item: Object) -> Key | None:
@@ -57,8 +66,11 @@ class Cache:
         self._open = functools.lru_cache(REMEMBERED)(Packed.open)
         self._counts: Counter[str] = Counter()
         self._changes: Counter[tuple[str, str]] = Counter()
-        self._deleted: dict[str, int] = {}
-        self._stored_since_list: set[Address] = set()
+        # Versions of deletions, and of the list of each kind and namespace: what is not newer is known already.
+        self._deleted: dict[Address, int] = {}
+        self._listed: dict[tuple[str, str], int] = {}
+        # What has been said while a list is read, with its version; nothing stands for a deletion.
+        self._meanwhile: dict[Address, tuple[int, Object | None]] | None = None
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
@@ -118,79 +130,122 @@ class Cache:
 
     def put(self, item: Object) -> bool:
         """Stores an object unless a newer one, or its deletion, is known; tells whether something changed."""
-        address = address_of(item)
-        if self._is_deleted(item):
-            return False
+        address, version = address_of(item), version_of(item)
+        self._note(address, version, item)
         known = self._items.get(address)
-        if known is not None and known.version >= version_of(item):
+        if version <= self._known_until(address) or (known is not None and version <= known.version):
             return False
-        self._stored_since_list.add(address)
-        self._store(address, known, item)
+        self._store(address, known, self._pack(item))
         return True
 
-    def _store(self, address: Address, known: Packed | None, item: Object) -> None:
+    def listed(self, item: Object) -> Listed:
+        """An object of a list that is being read, as it is kept: ten thousand whole ones are half a gigabyte."""
+        address = address_of(item)
+        known = self._items.get(address)
+        is_known = known is not None and (known.version, known.uid) == (version_of(item), _uid(item))
+        return address, known if known is not None and is_known else self._pack(item)
+
+    def _pack(self, item: Object) -> Packed:
+        slim = _slim(item)
+        return self._packer.pack(slim, self._owner(slim))
+
+    def _owner(self, slim: Object) -> Key | None:
+        """The very Key that other children of the owner have: it is kept once."""
+        owner = owner_key(slim) if BY_KIND[slim["kind"]].role is not Role.OWN else None
+        children = self._owned.get(owner) if owner is not None else None
+        return next(iter(children.values())).owner if children else owner
+
+    def _store(self, address: Address, known: Packed | None, packed: Packed) -> None:
         self._counts[address[0]] += known is None
         if known is not None:
             self._unindex(address, known)
-        slim = _slim(item)
-        owner = owner_key(slim) if BY_KIND[address[0]].role is not Role.OWN else None
-        packed = self._packer.pack(slim, owner)
         self._items[address] = packed
         self._kinds[address[0], address[1]][address[2]] = packed
-        if owner is not None:
-            self._owned[owner][address] = packed
+        if packed.owner is not None:
+            self._owned[packed.owner][address] = packed
         if known is None or not known.is_same(packed):
-            self._tell(self._open(known) if known is not None else None, slim)
+            self._tell(address, known, packed)
 
     def remove(self, item: Object) -> bool:
-        """Forgets an object, if it is still the one with that uid."""
-        address, uid = address_of(item), item["metadata"].get("uid", "")
-        self._deleted[uid] = version_of(item)
+        """Forgets an object unless a newer one is known; tells whether something changed. An object whose label
+        somebody takes away is deleted for a watch that selects the label, and comes back, as the same one, when the
+        label does."""
+        address, version = address_of(item), version_of(item)
+        self._note(address, version, None)
         known = self._items.get(address)
-        if known is None or known.uid != uid:
+        if version <= self._known_until(address) or (known is not None and version < known.version):
             return False
-        del self._items[address]
-        self._counts[address[0]] -= 1
-        self._unindex(address, known)
-        self._tell(self._open(known), None)
+        self._deleted[address] = version
+        if known is None:
+            return False
+        self._drop(address, known)
         return True
 
-    def _is_deleted(self, item: Object) -> bool:
-        """Whether it is of a version before its deletion. An object whose label somebody takes away is deleted for a
-        watch that selects the label, and comes back, as the same one, when the label does."""
-        return version_of(item) <= self._deleted.get(item["metadata"].get("uid", ""), -1)
+    def _known_until(self, address: Address) -> int:
+        """The version up to which nothing is new about a place, whatever is there."""
+        kind, namespace, _ = address
+        listed = max(self._listed.get((kind, ""), -1), self._listed.get((kind, namespace), -1))
+        return max(self._deleted.get(address, -1), listed)
+
+    def _note(self, address: Address, version: int, item: Object | None) -> None:
+        """While a list is read nobody knows whether versions have gone back, and so what is older than what is known
+        may be newer than the list."""
+        if self._meanwhile is not None and version >= self._meanwhile.get(address, (-1, None))[0]:
+            self._meanwhile[address] = version, item
 
     def begin_list(self) -> None:
         """Called before a list is read: what comes and goes from here on may be newer than what the list says."""
-        self._deleted.clear()
-        self._stored_since_list.clear()
+        self._meanwhile = {}
 
-    def replace(self, resource: ApiResource, namespace: str, items: Iterable[Object], version: str) -> list[Object]:
-        """Takes over a full list; returns the objects that had been missed or were wrongly kept."""
-        listed = {address_of(item): item for item in items}
-        missed = [item for item in listed.values() if self._take_from_list(item)]
+    def end_list(self) -> None:
+        """Called when it has been taken over, or was not read."""
+        self._meanwhile = None
+
+    def replace(
+        self, resource: ApiResource, namespace: str, items: Iterable[Listed], version: str
+    ) -> dict[Address, int]:
+        """Takes over a full list, and what has been said since it began and is newer; returns the objects that had been
+        missed or were wrongly kept, with their versions."""
+
+        def in_scope(address: Address) -> bool:
+            return address[0] == resource.kind and namespace in ("", address[1])
+
         limit = int(version) if version.isdigit() else 0
-        for address, known in list(self._items.items()):
-            in_scope = address[0] == resource.kind and namespace in ("", address[1])
-            is_newer = address in self._stored_since_list and known.version > limit
-            if in_scope and address not in listed and not is_newer:
-                gone = known.open()
-                missed.append(gone)
-                self.remove(gone)
-                self._deleted[known.uid] = max(known.version, limit)
+        listed = dict(items)
+        meanwhile = (self._meanwhile or {}).items()
+        newer = {address: found for address, found in meanwhile if found[0] > limit and in_scope(address)}
+        gone = {address: of for address, (of, item) in newer.items() if item is None}
+        self._deleted = {address: of for address, of in self._deleted.items() if not in_scope(address)} | gone
+        self._listed[resource.kind, namespace] = limit
+        missed = {
+            address: packed.version
+            for address, packed in listed.items()
+            if address not in newer and self._set(address, packed)
+        }
+        for address, (_, item) in newer.items():
+            self._set(address, self._pack(item) if item is not None else None)
+        for address in [of for of in self._items if in_scope(of) and of not in listed and of not in newer]:
+            missed[address] = self._items[address].version
+            self._set(address, None)
         return missed
 
-    def _take_from_list(self, item: Object) -> bool:
-        address = address_of(item)
+    def _set(self, address: Address, packed: Packed | None) -> bool:
+        """Makes it so, whatever is known; tells whether it was not so."""
         known = self._items.get(address)
-        if known is None or address in self._stored_since_list:
-            return self.put(item)
-        if (known.version, known.uid) == (version_of(item), item["metadata"].get("uid", "")):
+        if packed is None:
+            if known is not None:
+                self._drop(address, known)
+            return known is not None
+        if known is not None and (known.version, known.uid) == (packed.version, packed.uid):
             return False
-        if self._is_deleted(item):
-            return False
-        self._store(address, known, item)
+        self._store(address, known, packed)
         return True
+
+    def _drop(self, address: Address, known: Packed) -> None:
+        del self._items[address]
+        self._counts[address[0]] -= 1
+        self._unindex(address, known)
+        self._tell(address, known, None)
 
     def _unindex(self, address: Address, packed: Packed) -> None:
         self._kinds[address[0], address[1]].pop(address[2], None)
@@ -200,13 +255,13 @@ class Cache:
             if not self._owned[owner]:
                 del self._owned[owner]
 
-    def _tell(self, before: Object | None, after: Object | None) -> None:
-        item = after or before
-        assert item is not None
-        kind, namespace, _ = address_of(item)
-        self._changes[kind, namespace] += 1
+    def _tell(self, address: Address, before: Packed | None, after: Packed | None) -> None:
+        self._changes[address[0], address[1]] += 1
+        if not self._listeners:
+            return  # as at the start, when everything is new
+        was, now = (self._open(packed) if packed is not None else None for packed in (before, after))
         for listener in self._listeners:
-            listener(before, after)
+            listener(was, now)
 
 
 def _slim(item: Object) -> Object:

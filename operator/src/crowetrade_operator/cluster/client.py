@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
 
@@ -51,6 +51,7 @@ EARLY_SECONDS = 5.0
 comes back may count from an earlier version, and would send nothing until it has caught up."""
 SHORT_SECONDS = 1.0
 """A watch that ended sooner and brought nothing has failed, as for client-go."""
+T = TypeVar("T")
 _JSON = "application/json"
 _METADATA_LIST = f"{_JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{_JSON}"
 _METADATA = f"{_JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,{_JSON}"
@@ -102,9 +103,15 @@ class Cluster:
         return await self._request("GET", "get", resource, resource.path(namespace, name))
 
     async def _pages(
-        self, resource: ApiResource, namespace: str, selector: str, fields: str, metadata_only: bool
-    ) -> tuple[list[Object], str]:
-        items: list[Object] = []
+        self,
+        take: Callable[[Object], T],
+        resource: ApiResource,
+        namespace: str,
+        selector: str,
+        fields: str,
+        metadata_only: bool,
+    ) -> tuple[list[T], str]:
+        items: list[T] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         query |= {"fieldSelector": fields} if fields else {}
         accept = _METADATA_LIST if metadata_only else _JSON
@@ -115,11 +122,30 @@ class Cluster:
                 if error.code == HTTPStatus.GONE and "continue" in query:
                     raise _PagesGone("list", resource.path(namespace), error.code, error.message) from error
                 raise
-            items += (_typed(item, resource) for item in page.get("items") or ())
+            items += (take(_typed(item, resource)) for item in page.get("items") or ())
             version, following = page["metadata"].get("resourceVersion", ""), page["metadata"].get("continue")
+            # The next one is read without it in memory.
+            del page
             if not following:
                 return items, version
             query["continue"] = following
+
+    async def list_as(
+        self,
+        take: Callable[[Object], T],
+        resource: ApiResource,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        *,
+        metadata_only: bool = False,
+    ) -> tuple[list[T], str]:
+        """As `list`, with what `take` makes of each object when its page comes: one page is in memory at a time. Read
+        from the beginning again when the version that the pages are of is gone."""
+        for _ in range(LIST_TRIES - 1):
+            with contextlib.suppress(_PagesGone):
+                return await self._pages(take, resource, namespace, selector, fields, metadata_only)
+        return await self._pages(take, resource, namespace, selector, fields, metadata_only)
 
     async def list(
         self,
@@ -130,12 +156,8 @@ class Cluster:
         *,
         metadata_only: bool = False,
     ) -> tuple[list[Object], str]:
-        """All objects of a kind that match the selectors, with the list's resourceVersion; read in pages, from the
-        beginning again when the version that the pages are of is gone."""
-        for _ in range(LIST_TRIES - 1):
-            with contextlib.suppress(_PagesGone):
-                return await self._pages(resource, namespace, selector, fields, metadata_only)
-        return await self._pages(resource, namespace, selector, fields, metadata_only)
+        """All objects of a kind that match the selectors, with the list's resourceVersion."""
+        return await self.list_as(_itself, resource, namespace, selector, fields, metadata_only=metadata_only)
 
     async def watch(
         self,
@@ -177,7 +199,7 @@ class Cluster:
             began, brought = time.monotonic(), False
             async for line in _lines(response.content.iter_any()):
                 brought = True
-                event = json.loads(line)
+                event = orjson.loads(line)
                 if event["type"] == "ERROR":
                     raise _error("watch", path, int(event["object"].get("code") or 0), event["object"])
                 yield event["type"], _typed(event["object"], resource)
@@ -289,6 +311,10 @@ class Cluster:
         return cast(aiohttp.ClientResponse, response.response)
 
 
+def _itself(item: Object) -> Object:
+    return item
+
+
 def _typed(item: Object, resource: ApiResource) -> Object:
     """Items of lists do not say what they are, and metadata alone is a kind of its own."""
     return {**item, "apiVersion": resource.api_version, "kind": resource.kind}
@@ -298,7 +324,7 @@ async def payload_of(response: aiohttp.ClientResponse) -> Object:
     """What an answer holds; text that is no JSON, such as of a proxy, as a message."""
     raw = await response.read()
     try:
-        return cast(Object, json.loads(raw) if raw else {})
+        return cast(Object, orjson.loads(raw) if raw else {})
     except ValueError:
         return {"message": raw[:500].decode("utf-8", "replace")}
 

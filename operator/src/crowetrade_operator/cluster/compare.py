@@ -38,10 +38,26 @@ def content_hash(content: Any) -> str:
 
 
 def with_hash(desired: Object) -> Object:
-    """The object with the hash of its own content in an annotation."""
+    """The object with the hash of its own content in an annotation; as it is, when it has one."""
+    if applied_hash(desired):
+        return desired
     metadata = desired["metadata"]
     annotations = {**metadata.get("annotations", {}), APPLIED_HASH_ANNOTATION: content_hash(desired)}
     return {**desired, "metadata": {**metadata, "annotations": annotations}}
+
+
+def without_hash(desired: Object) -> Object:
+    """The content that `with_hash` was given."""
+    metadata = desired["metadata"]
+    others = metadata.get("annotations", {}).items()
+    annotations = {name: text for name, text in others if name != APPLIED_HASH_ANNOTATION}
+    rest = {name: value for name, value in metadata.items() if name != "annotations"}
+    return {**desired, "metadata": rest | ({"annotations": annotations} if annotations else {})}
+
+
+def applied_hash(item: Object) -> str:
+    """The hash of what was applied, or is to be; empty when there is none."""
+    return str((item["metadata"].get("annotations") or {}).get(APPLIED_HASH_ANNOTATION, ""))
 
 
 def controller_uid(item: Object) -> str:
@@ -57,8 +73,7 @@ def is_applied(desired: Object, live: Object | None) -> bool:
 
 def has_content(desired: Object, live: Object) -> bool:
     """Whether the last apply was of this content (which has its hash), whatever others have changed since."""
-    found = (live["metadata"].get("annotations") or {}).get(APPLIED_HASH_ANNOTATION)
-    return bool(found == desired["metadata"]["annotations"][APPLIED_HASH_ANNOTATION])
+    return applied_hash(live) == applied_hash(desired)
 
 
 def drifts(desired: Object, live: Object) -> list[Drift]:

@@ -11,9 +11,10 @@ them is shared between all.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
+
+import orjson
 
 from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator.cluster.objects import Object
@@ -30,22 +31,29 @@ def kept(entries: Iterable[Object]) -> list[Object]:
     """Entries in the order in which they were written, without times, and without those of a status."""
     of_others_too = [entry for entry in entries if entry.get("subresource") != "status"]
     of_others_too.sort(key=lambda entry: str(entry.get("time", "")))
-    return [
-        _shared(entry.get("manager", ""), entry.get("operation", ""), entry.get("subresource", ""), _text(entry))
-        for entry in of_others_too
-    ]
+    return _all_shared(
+        tuple(
+            (entry.get("manager", ""), entry.get("operation", ""), entry.get("subresource", ""), _text(entry))
+            for entry in of_others_too
+        )
+    )
 
 
-def _text(entry: Object) -> str:
+def _text(entry: Object) -> bytes:
     fields = entry.get("fieldsV1") or {}
     of_metadata = {key: value for key, value in (fields.get("f:metadata") or {}).items() if key != _OWN_UID}
     without = {key: value for key, value in fields.items() if key != "f:metadata"}
-    return json.dumps(without | ({"f:metadata": of_metadata} if of_metadata else {}), sort_keys=True)
+    return orjson.dumps(without | ({"f:metadata": of_metadata} if of_metadata else {}), option=orjson.OPT_SORT_KEYS)
 
 
 @functools.lru_cache(maxsize=4096)
-def _shared(manager: str, operation: str, subresource: str, fields: str) -> Object:
-    found = {"manager": manager, "operation": operation, "fieldsV1": json.loads(fields)}
+def _all_shared(entries: tuple[tuple[str, str, str, bytes], ...]) -> list[Object]:
+    return [_shared(*entry) for entry in entries]
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared(manager: str, operation: str, subresource: str, fields: bytes) -> Object:
+    found = {"manager": manager, "operation": operation, "fieldsV1": orjson.loads(fields)}
     return found | ({"subresource": subresource} if subresource else {})
 
 
@@ -98,7 +106,7 @@ def _items(fields: Fields) -> Iterator[tuple[Object, Fields]]:
 
 @functools.lru_cache(maxsize=4096)
 def _keys(key: str) -> Object:
-    return cast(Object, json.loads(key.removeprefix("k:")))
+    return cast(Object, orjson.loads(key.removeprefix("k:")))
 
 
 def lost(wanted: Any, fields: Fields, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:

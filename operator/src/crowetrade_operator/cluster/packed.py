@@ -6,10 +6,11 @@ kept of it: objects of a kind are alike, so each is kept as what it has that the
 
 from __future__ import annotations
 
-import json
 import zlib
 from dataclasses import dataclass
 from typing import cast
+
+import orjson
 
 from crowetrade_api.names import Key
 from crowetrade_operator.cluster.objects import Object, version_of
@@ -27,7 +28,6 @@ class Packed:
     uid: str
     version: int
     owner: Key | None
-    _resource_version: str | None
     _text: bytes
     # What the text was compressed with: shared between objects.
     _alike: bytes
@@ -36,9 +36,9 @@ class Packed:
 
     def open(self) -> Object:
         """The object, as a copy of its own but for managedFields."""
-        item = cast(Object, json.loads(self._json()))
-        if self._resource_version is not None:
-            item["metadata"]["resourceVersion"] = self._resource_version
+        item = cast(Object, orjson.loads(self._json()))
+        if self.version:
+            item["metadata"]["resourceVersion"] = str(self.version)
         if self._managed_fields is not None:
             item["metadata"]["managedFields"] = self._managed_fields
         return item
@@ -64,10 +64,12 @@ class Packer:
     def pack(self, item: Object, owner: Key | None) -> Packed:
         """`owner` is the custom resource that it is about."""
         metadata = dict(item["metadata"])
-        resource_version, managed_fields = metadata.pop("resourceVersion", None), metadata.pop("managedFields", None)
-        text = json.dumps({**item, "metadata": metadata}, sort_keys=True, separators=(",", ":")).encode()
+        version, managed_fields = version_of(item), metadata.pop("managedFields", None)
+        if version:
+            del metadata["resourceVersion"]
+        text = orjson.dumps({**item, "metadata": metadata}, option=orjson.OPT_SORT_KEYS)
         alike = self._alike.setdefault((item["kind"], owner.kind if owner is not None else ""), text)
         packer = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=alike)
         packed = packer.compress(text) + packer.flush()
         uid = metadata.get("uid", "")
-        return Packed(uid, version_of(item), owner, resource_version, packed, alike, managed_fields)
+        return Packed(uid, version, owner, packed, alike, managed_fields)

@@ -22,7 +22,7 @@ import structlog
 
 from crowetrade_api.names import VENUE_LABEL
 from crowetrade_operator import metrics
-from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.cluster.cache import Address, Cache
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object, version_of
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, ApiResource, Role, watched
@@ -220,16 +220,17 @@ class Relist:
                 missed = await self._take(resource, namespace)
             except (ClusterRefused, NotFound):
                 return None
-            newest[resource.kind] = max((version_of(item) for item in missed), default=0)
+            newest[resource.kind] = max(missed.values(), default=0)
         return newest
 
-    async def _take(self, resource: ApiResource, namespace: str) -> list[Object]:
-        """Lists one kind of a namespace into the cache; returns what was missing there or had gone."""
+    async def _take(self, resource: ApiResource, namespace: str) -> dict[Address, int]:
+        """Lists one kind of a namespace into the cache; returns what was missing there or had gone, with its
+        versions."""
         async with self._listing:
             self._cache.begin_list()
             try:
-                items, version = await self._cluster.list(
-                    resource, namespace, resource.selector, metadata_only=resource.metadata_only
+                items, version = await self._cluster.list_as(
+                    self._cache.listed, resource, namespace, resource.selector, metadata_only=resource.metadata_only
                 )
             except (ClusterRefused, NotFound) as error:
                 self._unread.add((resource.kind, namespace))
@@ -237,10 +238,13 @@ class Relist:
                 self._unwatched.discard((resource.kind, namespace))
                 self._not_read(namespace, resource, error, "listed")
                 raise
-            self._unread.discard((resource.kind, namespace))
-            self._versions[resource.kind, namespace] = version
-            self._listed[resource.kind, namespace] = self._clock()
-            return self._cache.replace(resource, namespace, items, version)
+            else:
+                self._unread.discard((resource.kind, namespace))
+                self._versions[resource.kind, namespace] = version
+                self._listed[resource.kind, namespace] = self._clock()
+                return self._cache.replace(resource, namespace, items, version)
+            finally:
+                self._cache.end_list()
 
     def _not_read(self, namespace: str, resource: ApiResource, error: ClusterError, how: str) -> None:
         text = (

@@ -16,14 +16,15 @@ import asyncio
 import contextlib
 import functools
 import heapq
-import json
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, cast
 
+import orjson
 import structlog
 
 from crowetrade_api.names import API_VERSION, Key, Kind
@@ -86,6 +87,15 @@ def significant(status: Object) -> Object:
     return part
 
 
+def _pack(status: Object) -> bytes:
+    """2 KB become 0.8; what orjson returns holds four times as much memory as there is text."""
+    return zlib.compress(orjson.dumps(status), 1)
+
+
+def _unpack(text: bytes) -> Object:
+    return cast(Object, orjson.loads(zlib.decompress(text)))
+
+
 def _said(status: Object) -> Object:
     """Without the time at which it was said."""
     return {name: value for name, value in status.items() if name != REPORT_TIME}
@@ -141,9 +151,9 @@ class StatusWriter:
         # (when it may be written, since when it waits, key); an entry whose status is written or has moved on to
         # another line is skipped.
         self._lines: dict[Line, list[tuple[float, float, Key]]] = {line: [] for line in Line}
-        # The uid, and as text what was written: there is one for each object.
-        self._known: dict[Key, tuple[str, str]] = {}
-        self._read = functools.lru_cache(REMEMBERED)(json.loads)
+        # The uid, and as compressed text what was written: there is one for each object.
+        self._known: dict[Key, tuple[str, bytes]] = {}
+        self._read = functools.lru_cache(REMEMBERED)(_unpack)
         # resourceVersion that the last write made.
         self._versions: dict[Key, int] = {}
         self._last: dict[Key, float] = {}
@@ -164,7 +174,7 @@ class StatusWriter:
         if pending is not None and pending.uid == uid:
             return pending.status
         found = self._known.get(key)
-        return cast(Object, self._read(found[1])) if found is not None and found[0] == uid else None
+        return self._read(found[1]) if found is not None and found[0] == uid else None
 
     def report(self, key: Key, uid: str, live: Object, status: Object) -> bool:
         """Takes a status to be written; tells whether it has to be."""
@@ -303,7 +313,7 @@ class StatusWriter:
         if not pending.significant:
             self._regular_written.set()
         status = {**pending.status, REPORT_TIME: rfc3339(self._wall_clock())}
-        self._known[key] = (pending.uid, json.dumps(status))
+        self._known[key] = (pending.uid, _pack(status))
         metrics.STATUS_PENDING.set(len(self._pending))
         status = self.undeclared.declared(key.kind, status)
         body: dict[str, Any] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_api.names import (
@@ -69,7 +69,11 @@ def recorded(item: Object) -> Recorded:
 def _overrides(item: Object) -> dict[str, str]:
     """Annotation -> how it is named in Recorded."""
     found = _annotations(item)
-    return {name: f"{name.rpartition('/')[2]} {content_hash(found[name])[:16]}" for name in _OVERRIDES if name in found}
+    return {name: _override(name.rpartition("/")[2], found[name]) for name in _OVERRIDES if name in found}
+
+
+def _override(annotation: str, text: str) -> str:
+    return f"{annotation} {content_hash(text)[:16]}"
 
 
 def events_of(before: Object | None, after: Object | None) -> list[audit_pb2.AuditEvent]:
@@ -108,8 +112,6 @@ def events_while_away(
             events.append(_event(audit_pb2.ACTION_CREATED, item, author=_author(None, item), reason=reason, after=item))
         elif known.hash != recorded(item).hash:
             events.append(_event(audit_pb2.ACTION_CHANGED, item, author=_author(item, item), reason=reason, after=item))
-        else:
-            continue
         events += _meant_while_away(known.told if known is not None else (), item, reason)
     for uid, gone in kept.items():
         if uid not in found:
@@ -133,6 +135,34 @@ def _meant_while_away(told: Collection[str], item: Object, reason: str) -> Itera
             yield _event(audit_pb2.ACTION_KILL, item, author=_author(None, item), reason=why)
         else:
             yield _event(audit_pb2.ACTION_REARM, item, author=last, proof=audit_pb2.ACTOR_PROOF_CLAIMED, reason=why)
+
+
+def follow(said: dict[str, Recorded], event: audit_pb2.AuditEvent) -> None:
+    """Takes over what an event of the trail says of a resource, by uid. What a change means has an event of its own,
+    which may be missing where the writer was killed in between."""
+    known = said.get(event.uid)
+    told = known.told if known is not None else ()
+    match event.action:
+        case audit_pb2.ACTION_CREATED | audit_pb2.ACTION_CHANGED:
+            content = json.loads(event.after or "{}")
+            if "spec" in content:  # otherwise it was too long for a record
+                found = content_hash(content)[:32]
+                said[event.uid] = Recorded(event.kind, event.namespace, event.name, found, told)
+            return
+        case audit_pb2.ACTION_DELETED:
+            if event.reason != DELETION_ASKED:
+                said.pop(event.uid, None)
+            return
+        case audit_pb2.ACTION_KILL:
+            told = (ENGAGED, *told)
+        case audit_pb2.ACTION_REARM:
+            told = tuple(name for name in told if name != ENGAGED)
+        case audit_pb2.ACTION_OVERRIDE | audit_pb2.ACTION_FORCE_DELETE:
+            annotation, _, text = event.reason.partition(": ")
+            text = text.removesuffix(f"; {WHILE_AWAY}").removesuffix(f"; {WHILE_UNREADABLE}")
+            told = (*told, _override(annotation, text))
+    if known is not None:
+        said[event.uid] = replace(known, told=told)
 
 
 def unknown_while_away(namespace: str) -> audit_pb2.AuditEvent:

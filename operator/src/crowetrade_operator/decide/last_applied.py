@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Sequence
 
 from crowetrade_api.names import APPLIED_ANNOTATION
-from crowetrade_operator.cluster.compare import controller_uid, drifts, with_hash
+from crowetrade_operator.cluster.compare import controller_uid, drifts, with_hash, without_hash
 from crowetrade_operator.cluster.managed_fields import lost, ours
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide.observed import Children
@@ -33,7 +33,7 @@ def with_record(desired: Object, children: Sequence[Object]) -> Object:
     """A Deployment with the record of all of these children that are recorded; of other kinds, the object itself."""
     if desired["kind"] != "Deployment":
         return desired
-    recorded = sorted((item for item in children if item["kind"] in RECORDED), key=_key)
+    recorded = sorted((without_hash(item) for item in children if item["kind"] in RECORDED), key=_key)
     text = json.dumps(recorded, sort_keys=True, separators=(",", ":"))
     record = base64.b64encode(zlib.compress(text.encode())).decode()
     metadata = desired["metadata"]
@@ -59,7 +59,7 @@ def kept(children: Children) -> list[Object]:
             # Of a Deployment its own record is never older than its content.
             if _key(item) not in found or _key(item) == ("Deployment", name):
                 found[_key(item)] = item
-    return sorted(found.values(), key=_key)
+    return sorted(map(with_hash, found.values()), key=_key)
 
 
 def lacks(children: Children, wanted: Sequence[Object]) -> bool:

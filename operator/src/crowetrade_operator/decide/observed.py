@@ -131,6 +131,8 @@ class NamespaceView:
     gateway_deployments: Collection[str] = ()
     # Of these, the ones whose gateway is being replaced.
     restarting: Collection[str] = ()
+    # Strategies whose agents are being replaced.
+    restarting_strategies: Collection[str] = ()
     bus_connected: bool = True
     bus_problem: str = ""
     # RiskLimits that this operator cannot read, as after a downgrade: what they forbid is not known.

@@ -56,7 +56,7 @@ class Plan:
     # Why a change of the agents, or of the gateway, is held back; empty when it is not.
     rollout_blocked_by: str = ""
     blocked_reason: Reason = Reason.WAITING_FOR_FLAT
-    # Whether a gateway that runs is restarted.
+    # Whether a gateway that runs, or agents that do, are restarted.
     restarts: bool = False
 
 

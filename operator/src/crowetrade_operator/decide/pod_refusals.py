@@ -20,6 +20,11 @@ _NO_QUOTA = ("insufficient quota to ", "status unknown for quota")
 _LIMIT_RANGE = re.compile(r"(?:minimum|maximum) \S+ usage per |max limit to request ratio per ")
 _POD_SECURITY = "violates PodSecurity "
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
+_NOT_TAKEN_BACK = re.compile(
+    r"field is immutable|may not be specified when strategy `type` is|may not specify more than 1 volume type"
+)
+"""Said of an object that is there: an apply leaves what somebody else has written beside what is ours, and the API
+server takes the two together for wrong."""
 _AGAIN = "Kubernetes tries again by itself, at intervals that grow to 17 minutes."
 
 
@@ -58,11 +63,13 @@ def _sorted(said: str, namespace: str, field: str) -> list[Failure]:
 
 
 def admission_remedy(said: str, namespace: str) -> str:
-    """What to do when a webhook or a policy stands in the way; empty when none does."""
+    """What to do when a webhook, a policy or what somebody wrote stands in the way; empty when none does."""
     if webhook := denied_by(said):
         return f"Ask who runs the webhook {webhook}, or exempt namespace {namespace} from it."
     if webhook := unanswered_by(said):
         return f"The webhook {webhook} does not answer: mend it, or exempt namespace {namespace} from it."
     if policy := _POLICY.search(said):
         return f"Ask who wrote ValidatingAdmissionPolicy {policy[1]}, or exempt namespace {namespace} from it."
+    if _NOT_TAKEN_BACK.search(said):
+        return f"No change takes back what somebody wrote: delete it in namespace {namespace}, and it is made again."
     return ""

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.names import APPLIED_HASH_ANNOTATION, VenueAddress
+from crowetrade_api.names import SPEC_HASH_ANNOTATION, InstrumentAddress
+from crowetrade_api.reasons import Reason
 from crowetrade_api.references import Problem, references
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_operator.cluster.compare import with_hash
+from crowetrade_operator.cluster.compare import applied_hash, with_hash
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import last_applied, strategy_deletion, strategy_moves
 from crowetrade_operator.decide.observed import Children, Moment, NamespaceView, StrategyVenues
@@ -65,8 +66,8 @@ class Observed:
         return StrategyVenues(self.strategy, self.around, self.beyond)
 
     @cached_property
-    def runs_at(self) -> set[VenueAddress]:
-        """The venues that its agents are configured for."""
+    def running(self) -> set[InstrumentAddress]:
+        """The instruments that its agents are configured for."""
         return strategy_moves.configured_for(self.children.get("ConfigMap", object_name(self.strategy)))
 
     @property
@@ -94,20 +95,25 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     found = references(strategy, venues.present, observed.around.namespace_labels)
     if isinstance(found, Problem):
         return Plan(apply=[*steady, *last_applied.kept(observed.children)], finalizer=True)
-    left = observed.runs_at - {venues.addresses[name] for name in strategy.venues}
-    recorded = {item.address for item in strategy.status.venues}
-    if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues) or not left <= recorded:
+    remembered = {item.venue for item in strategy.instruments} | {item.address for item in strategy.status.venues}
+    forgets = any(item.venue not in remembered for item in observed.running)
+    if not set(venues.admitted_beyond) <= set(strategy.status.admitted_venues) or forgets:
         # The bus lets pods read what the status says when they connect; and what is left must not be forgotten.
         return Plan(apply=steady, finalizer=True, requeue_after_seconds=STATUS_SECONDS)
     content = strategy_content(strategy, found, settings)
-    deployments = strategy_deployments(strategy, config_hash(content), settings)
-    wanted = [strategy_config_map(strategy, content, settings), *deployments]
+    config_map = with_hash(strategy_config_map(strategy, content, settings))
+    deployments = list(map(with_hash, strategy_deployments(strategy, config_hash(content), settings)))
+    wanted = [config_map, *deployments]
     unwanted = _unwanted(observed, deployments)
-    blocked_by = _rollout_blocked_by(observed, deployments, unwanted)
-    if blocked_by and not last_applied.lacks(observed.children, wanted):
-        kept = last_applied.kept(observed.children)
-        return Plan(apply=[*steady, *kept], finalizer=True, rollout_blocked_by=blocked_by)
-    return Plan(apply=[*steady, *wanted], delete=unwanted, finalizer=True)
+    restart = _restart(observed, wanted, unwanted, settings)
+    if restart is not None and restart.blocked_by:
+        return Plan(
+            apply=[*steady, *last_applied.kept(observed.children)],
+            finalizer=True,
+            rollout_blocked_by=restart.blocked_by,
+            blocked_reason=restart.reason,
+        )
+    return Plan(apply=[*steady, *wanted], delete=unwanted, finalizer=True, restarts=restart is not None)
 
 
 def _unwanted(observed: Observed, deployments: Iterable[Object]) -> list[Object]:
@@ -116,24 +122,69 @@ def _unwanted(observed: Observed, deployments: Iterable[Object]) -> list[Object]
     return [item for item in observed.children.of_kind("Deployment") if item["metadata"]["name"] not in names]
 
 
-def _rollout_blocked_by(observed: Observed, deployments: Sequence[Object], unwanted: Sequence[Object]) -> str:
-    """Why a rollout waits; empty when nothing rolls, or nothing that runs would be restarted."""
+@dataclass(frozen=True, slots=True)
+class _Restart:
+    """What a change means for agents that run: that they are restarted now, or why it waits."""
+
+    blocked_by: str = ""
+    reason: Reason = Reason.ROLLING_OUT
+
+
+def _restart(
+    observed: Observed, wanted: Sequence[Object], unwanted: Sequence[Object], settings: Settings
+) -> _Restart | None:
+    """None when nothing rolls, or nothing that runs would be restarted. `wanted` are ConfigMap and Deployments."""
+    deployments = [item for item in wanted if item["kind"] == "Deployment"]
     live = [observed.children.get("Deployment", item["metadata"]["name"]) for item in deployments]
     changed = any(
-        found is not None and _applied_hash(with_hash(wanted)) != _applied_hash(found)
-        for wanted, found in zip(deployments, live, strict=True)
+        found is not None and applied_hash(item) != applied_hash(found)
+        for item, found in zip(deployments, live, strict=True)
     )
     # Once all of another topology are there, those of the one before only have to go.
     moves = unwanted and None in live
-    if not (changed or moves) or not _run(observed) or observed.strategy.spec.agents.update_policy == "Immediate":
-        return ""
-    exposure = strategy_moves.exposure(observed.venues)
+    if not (changed or moves) or not _run(observed):
+        return None
+    flat = None if last_applied.lacks(observed.children, wanted) else _waits_for_flat(observed)
+    return flat or _waits_for_turn(observed, deployments, settings) or _Restart()
+
+
+def _waits_for_flat(observed: Observed) -> _Restart | None:
+    if observed.strategy.spec.agents.update_policy == "Immediate":
+        return None
+    exposure = strategy_moves.exposure(observed.venues, observed.running)
     if not exposure:
-        return ""
-    return (
+        return None
+    return _Restart(
         f"A change waits until the strategy is flat: {exposure}. "
-        "Set spec.agents.updatePolicy to Immediate to roll it out at once."
+        "Set spec.agents.updatePolicy to Immediate to roll it out at once.",
+        Reason.WAITING_FOR_FLAT,
     )
+
+
+def _waits_for_turn(observed: Observed, deployments: Sequence[Object], settings: Settings) -> _Restart | None:
+    """Agents that do not come up keep their turn until their Deployment gives up, so that a bad image stops few. Who
+    has changed a spec waits for nobody. The text names no others: it would have to be written again for each that
+    waits whenever one of them has restarted."""
+    restarting, at_once = observed.around.restarting_strategies, settings.agent_restarts_at_once
+    others = len(restarting) - (observed.strategy.name in restarting)
+    if others < at_once or _is_of_its_user(observed, deployments):
+        return None
+    return _Restart(
+        f"A change of the agents that is not one of spec waits for its turn: {at_once} of the namespace restart, and "
+        "no more do so at once.",
+        Reason.WAITING_FOR_TURN,
+    )
+
+
+def _is_of_its_user(observed: Observed, deployments: Sequence[Object]) -> bool:
+    """Whether the agents that run were made for another spec. Of those that an older version has made that is not
+    known."""
+    wanted = {"", *map(_made_for, deployments)}
+    return any(_made_for(item) not in wanted for item in observed.children.of_kind("Deployment"))
+
+
+def _made_for(deployment: Object) -> str:
+    return str((deployment["metadata"].get("annotations") or {}).get(SPEC_HASH_ANNOTATION, ""))
 
 
 def _run(observed: Observed) -> bool:
@@ -143,7 +194,3 @@ def _run(observed: Observed) -> bool:
     if runs(observed.children.of_kind("Deployment")) or not observed.agents_are_known:
         return True
     return any(not agent.problems for agent in observed.agents)
-
-
-def _applied_hash(item: Object) -> str:
-    return str((item["metadata"].get("annotations") or {}).get(APPLIED_HASH_ANNOTATION, ""))

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
+from crowetrade_api.files import ListedInstrument
 from crowetrade_api.gateway_config import AnyVenue, uncovered_groups, unlimited_symbols
 from crowetrade_api.reasons import Reason
 from crowetrade_api.references import Problem, references
@@ -20,13 +21,12 @@ from crowetrade_api.v1alpha1.strategy import (
     StrategyPhase,
     StrategyStatus,
     StrategySummary,
-    VenueUse,
 )
-from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP, Instrument
+from crowetrade_api.v1alpha1.venueconnection import LIMITS_OF_GROUP, VenueConnection
 from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.decide import strategy_moves
 from crowetrade_operator.decide.health import STOPPED_ON_PURPOSE, health
-from crowetrade_operator.decide.observed import GatewayView
+from crowetrade_operator.decide.observed import GatewayView, StrategyVenues
 from crowetrade_operator.decide.plan import (
     STOPS_AS_WISHED,
     Plan,
@@ -93,7 +93,7 @@ def report(observed: Observed, planned: Plan, refusal: Refusal | None, previous:
         ),
         agents=AgentsStatus(ready=work.ready, desired=work.desired, summary=f"{work.ready}/{work.desired}"),
         config_hash=_config_hash(observed, previous),
-        venues=strategy_moves.bound(observed.venues, observed.runs_at, moves),
+        venues=strategy_moves.bound(observed.venues, observed.running, moves),
         position=positions,
         pnl=pnl,
         orders=_orders(observed, previous),
@@ -130,27 +130,25 @@ def _conditions(
     return [*conditions, *paused(strategy, previous.observed_generation)]
 
 
-def _references(observed: Observed) -> Mapping[tuple[str, str], Instrument] | Problem:
+def _references(observed: Observed) -> Mapping[tuple[str, str], ListedInstrument] | Problem:
     return references(observed.strategy, observed.venues.present, observed.around.namespace_labels)
 
 
 def _left_behind(observed: Observed) -> Condition | None:
-    """What it may hold at venues that the spec names no more, and how it gets rid of that."""
-    left = strategy_moves.left_behind(observed.venues)
-    uses = {item.address: item.use for item in observed.strategy.status.venues}
-    left = {name: text for name, text in left.items() if uses[observed.venues.addresses[name]] == VenueUse.CLOSE_ONLY}
+    """What it may hold in instruments that the spec names no more, and how it gets rid of that."""
+    left = strategy_moves.left_behind(observed.venues, observed.running)
     if not left:
         return None
-    held = "; ".join(f"{text} at {name}" for name, text in left.items())
-    text = f"spec.instruments does not name {', '.join(left)} any more, and there is left: {held}. "
-    if any(observed.venues.addresses[name] in observed.runs_at for name in left):
-        text += "The agents still run there, and their orders may only reduce it."
+    text = f"spec.instruments does not name any more what is left: {'; '.join(map(str, left))}. "
+    if all(item.agents_close for item in left):
+        text += "The agents still trade it, and their orders may only reduce it."
     else:
+        unclosed = "; ".join(str(item) for item in left if not item.agents_close)
         text += (
-            "No agent closes it: name the venue in spec.instruments again, engage a KillSwitch of mode Flatten, or "
-            "delete the Strategy with deletionPolicy Flatten, which asks the gateways of all these venues."
+            f"No agent closes {unclosed}: name it in spec.instruments again, engage a KillSwitch of mode Flatten, or "
+            "delete the Strategy with deletionPolicy Flatten, which asks the gateways of all its venues."
         )
-    gone = [name for name in left if name not in observed.venues.present]
+    gone = [item.venue for item in left if item.venue not in observed.venues.present]
     if gone:
         text += f" VenueConnection {', '.join(gone)} is gone: check account and positions at the venue."
     return condition(ConditionType.LEFT_BEHIND, True, Reason.CLOSE_ONLY, text)
@@ -334,14 +332,15 @@ def _acknowledged(observed: Observed, name: str, venue: AnyVenue) -> Condition:
 
 def _goes_on(observed: Observed) -> str:
     """A sentence about what runs although the spec cannot be carried out; empty when nothing does."""
-    if not observed.runs_at or observed.workload.ready == 0:
+    if not observed.running or observed.workload.ready == 0:
         return ""
     return f" What runs is the previous configuration, at {', '.join(_running_at(observed))}."
 
 
 def _running_at(observed: Observed) -> list[str]:
     """The venues that its agents are configured for, by what the strategy calls them."""
-    return [name for name, address in observed.venues.addresses.items() if address in observed.runs_at]
+    addresses = {item.venue for item in observed.running}
+    return [name for name, address in observed.venues.addresses.items() if address in addresses]
 
 
 def _trading(
@@ -371,9 +370,9 @@ def _trading(
         names = _running_at(observed)
         sessions = [session_condition(type_, name, observed.venues.gateway(name), observed.around) for name in names]
         parts = [parts[0], *sessions]
-    elif planned.rollout_blocked_by and not observed.runs_at <= {observed.venues.addresses[name] for name in names}:
-        text = f"The agents still run at {', '.join(_running_at(observed))}. {planned.rollout_blocked_by}"
-        return condition(type_, False, Reason.WAITING_FOR_FLAT, text)
+    elif planned.rollout_blocked_by and observed.running and observed.running.isdisjoint(strategy.instruments):
+        text = f"The agents still trade {', '.join(sorted(map(str, observed.running)))}. {planned.rollout_blocked_by}"
+        return condition(type_, False, planned.blocked_reason, text)
     for part in parts:
         if part.status != "True" or part.reason == Reason.REPLAY_ENDED:
             return condition(type_, "Unknown" if part.status == "Unknown" else "False", part.reason, part.message)
@@ -414,7 +413,7 @@ def _moving(observed: Observed, planned: Plan, problem: Problem | None, trading:
     """What is still to be done although the strategy may be Ready; None when it is as its spec says."""
     type_ = ConditionType.RECONCILING
     if planned.rollout_blocked_by:
-        return condition(type_, True, Reason.WAITING_FOR_FLAT, planned.rollout_blocked_by)
+        return condition(type_, True, planned.blocked_reason, planned.rollout_blocked_by)
     rolling = outdated(planned, observed.children) or not all(rolled_out(item) for item in observed.deployments())
     if problem is None and rolling:
         return condition(type_, True, Reason.ROLLING_OUT, "The agents are being brought to the present configuration.")
@@ -520,7 +519,8 @@ def _position_summary(observed: Observed, positions: Iterable[PositionStatus]) -
 
 
 def _profit(observed: Observed, previous: StrategyStatus) -> ProfitStatus | None:
-    """Over all venues. What a position at a venue that is gone is worth is not known."""
+    """Over all venues, in the currency of the capital. What a position is worth at a venue that is gone, or in another
+    currency, is not known."""
     accounts, venues = _accounts(observed), observed.venues
     gone = any(name not in venues.present for name in venues.addresses)
     silent = min((since for name, _ in accounts if (since := _silent_since(venues.gateway(name)))), default=None)
@@ -531,13 +531,17 @@ def _profit(observed: Observed, previous: StrategyStatus) -> ProfitStatus | None
         if known is None or not gone:
             return known
         return known.model_copy(update={"unrealized": "", "net": "", "last_known_time": since})
-    positions = [item for _, account in accounts for item in account.positions]
+    held = [(_currency(venues, name, item), item) for name, account in accounts for item in account.positions]
+    currency = observed.strategy.spec.capital.currency
+    positions = [item for quoted_in, item in held if quoted_in in (currency, "")]
     realized = _sum(item.realized_pnl for item in positions)
     fees = _sum(item.fees for item in positions)
-    unknown = gone or any(not item.unrealized_pnl and Decimal(item.quantity) != 0 for item in positions)
+    unknown = gone or any(
+        (not item.unrealized_pnl or quoted_in not in (currency, "")) and Decimal(item.quantity) != 0
+        for quoted_in, item in held
+    )
     unrealized = "" if unknown else _sum(item.unrealized_pnl or "0" for item in positions)
     net = plain(Decimal(realized) + Decimal(unrealized) - Decimal(fees)) if not unknown else ""
-    currency = observed.strategy.spec.capital.currency
     return ProfitStatus(
         currency=currency,
         realized=fitting(realized),
@@ -546,6 +550,13 @@ def _profit(observed: Observed, previous: StrategyStatus) -> ProfitStatus | None
         net=fitting(net),
         last_known_time=since,
     )
+
+
+def _currency(venues: StrategyVenues, name: str, position: status_pb2.Position) -> str:
+    """The currency that quotes what is held, as its venue lists it; empty where it lists it no more."""
+    venue = venues.present.get(name)
+    listed = venue.spec.instruments if isinstance(venue, VenueConnection) else ()
+    return next((item.currency for item in listed if item.symbol == position.instrument.symbol), "")
 
 
 def _sum(values: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.venueconnection import (
     VenueConnection,
 )
+from crowetrade_operator.cluster.compare import with_hash
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.decide import last_applied, venueconnection_deletion, venueconnection_rollout
 from crowetrade_operator.decide.observed import NamespaceView, ObservedVenue
@@ -121,12 +122,12 @@ def _children(venue: VenueConnection, around: NamespaceView, settings: Settings)
     bound = bound_strategies(venue, around.traders_at(venue), around.namespaces, kept)
     children = [
         service_account(venue),
-        venue_config_map(venue, content, settings),
+        with_hash(venue_config_map(venue, content, settings)),
         venue_policy(venue, bound, settings),
         service(venue),
         pod_disruption_budget(venue),
         *identity.certificates(venue, settings),
     ]
     if not vault_missing(venue, settings):
-        children.append(venue_deployment(venue, config_hash(children[1]["data"]), settings))
+        children.append(with_hash(venue_deployment(venue, config_hash(children[1]["data"]), settings)))
     return children

@@ -7,7 +7,7 @@ from typing import Literal
 
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.gateway_config import AnyVenue
-from crowetrade_api.names import name_at, venue_object
+from crowetrade_api.names import FINALIZER, name_at, venue_object
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.venueconnection import (
@@ -64,14 +64,16 @@ def _released(
 
 
 def _flattening(observed: ObservedVenue, waited: float) -> list[str]:
-    """Strategies that the venue stays open for: being deleted with Flatten and not stopped yet, or with a position and
-    perhaps about to be deleted, because a cascade deletes one object after the other."""
+    """Strategies that the venue stays open for: being deleted with Flatten and not gone yet, or with a position and
+    perhaps about to be deleted, because a cascade deletes one object after the other. One that has stopped needs the
+    venue until it has gone: its last event tells what the gateway has confirmed."""
     around, name, found = observed.around, observed.venue.name, []
     for strategy in strategy_deletion.flattening(observed.venue, around.traders_at(observed.venue)):
         known_as = name_at(observed.venue.namespace, strategy.namespace, strategy.name)
         if strategy.deleting:
             ending = strategy_deletion.Observed(strategy, around, observed.now, {observed.venue.namespace: around})
-            waits = not strategy_deletion.stopped(ending, ending.venues.called(observed.venue))
+            stopped = strategy_deletion.stopped(ending, ending.venues.called(observed.venue))
+            waits = not stopped or FINALIZER in strategy.metadata.finalizers
         else:
             waits = _holds(observed, known_as) and waited < CASCADE_SECONDS
         if waits:

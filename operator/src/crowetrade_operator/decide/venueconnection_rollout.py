@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, condition
-from crowetrade_api.names import APPLIED_HASH_ANNOTATION, venue_object
+from crowetrade_api.names import venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
-from crowetrade_operator.cluster.compare import with_hash
+from crowetrade_operator.cluster.compare import applied_hash
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import last_applied
 from crowetrade_operator.decide.observed import ObservedVenue
@@ -37,7 +37,7 @@ def restart(
     """None when nobody is interrupted: the Deployment stays as it is, or no gateway is ready. `wanted` is the
     Deployment among the children of the change."""
     live = observed.children.get("Deployment", wanted["metadata"]["name"])
-    if live is None or _applied_hash(live) == _applied_hash(with_hash(wanted)) or not runs([live]):
+    if live is None or applied_hash(live) == applied_hash(wanted) or not runs([live]):
         return None
     recorded = [item for item in children if item["kind"] in last_applied.RECORDED]
     quiet = None if last_applied.lacks(observed.children, recorded) else _waits_for_quiet(observed, venue)
@@ -93,7 +93,3 @@ def moving(observed: ObservedVenue, venue: VenueConnection, planned: Plan) -> Co
     ):
         return condition(type_, True, Reason.ROLLING_OUT, "The gateway is being brought to the present configuration.")
     return None
-
-
-def _applied_hash(item: Object) -> str:
-    return str((item["metadata"].get("annotations") or {}).get(APPLIED_HASH_ANNOTATION, ""))

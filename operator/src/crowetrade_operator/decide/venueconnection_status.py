@@ -8,7 +8,7 @@ from decimal import Decimal
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import Condition, ConditionType, all_of, condition, find, follow
 from crowetrade_api.gateway_config import refusal
-from crowetrade_api.names import venue_object
+from crowetrade_api.names import reason_of_halt, venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import cut, fitting, plain
 from crowetrade_api.v1alpha1.venueconnection import (
@@ -82,7 +82,7 @@ def report(
 def record_cleared(observed: ObservedVenue) -> bool:
     """Whether a person has said that a journal below the record is right, and the gateway goes on."""
     view, config = observed.gateway, observed.config
-    cleared = any(name.partition("@")[0] == Reason.JOURNAL_BELOW_RECORD for name in config.cleared_halts)
+    cleared = any(reason_of_halt(name) == Reason.JOURNAL_BELOW_RECORD for name in config.cleared_halts)
     return (
         cleared
         and view.status is not None

@@ -11,19 +11,20 @@ from crowetrade_api.files import (
     VAULT_AGENT_FILE,
     VAULT_CA_FILE,
     VENUE_FILE,
+    ListedInstrument,
     StrategyFile,
     VenueFile,
 )
-from crowetrade_api.names import VENUES_ANNOTATION, VenueAddress, gateway_address
+from crowetrade_api.names import INSTRUMENTS_ANNOTATION, gateway_address
 from crowetrade_api.v1alpha1.strategy import Strategy
-from crowetrade_api.v1alpha1.venueconnection import Instrument, VenueConnection
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.desired.metadata import Owner, metadata
 from crowetrade_operator.desired.vault import agent_config
 from crowetrade_operator.settings import Settings, VaultDelivery
 
 
 def strategy_content(
-    strategy: Strategy, instruments: dict[tuple[str, str], Instrument], settings: Settings
+    strategy: Strategy, instruments: dict[tuple[str, str], ListedInstrument], settings: Settings
 ) -> dict[str, Any]:
     """strategy.json. `instruments` are those that the venues declare, by venue and symbol; all that the strategy
     trades must be there."""
@@ -46,11 +47,10 @@ def config_hash(content: dict[str, Any]) -> str:
 
 
 def strategy_config_map(strategy: Strategy, content: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The ConfigMap of a strategy. It says for which venues, so that what the agents run is known after the spec has
-    changed."""
+    """The ConfigMap of a strategy. It says for which instruments, so that what the agents run is known after the spec
+    has changed."""
     item = _config_map(strategy, {STRATEGY_FILE: json.dumps(content, indent=2, sort_keys=True)}, settings)
-    venues = sorted(str(VenueAddress(strategy.namespace_of(name), name)) for name in strategy.venues)
-    item["metadata"]["annotations"] = {VENUES_ANNOTATION: ",".join(venues)}
+    item["metadata"]["annotations"] = {INSTRUMENTS_ANNOTATION: ",".join(sorted(map(str, strategy.instruments)))}
     return item
 
 

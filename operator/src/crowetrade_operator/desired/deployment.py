@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from crowetrade_api.files import (
@@ -23,6 +25,7 @@ from crowetrade_api.names import (
     HTTP_PORT,
     ROLE_LABEL,
     ROLES,
+    SPEC_HASH_ANNOTATION,
 )
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import Credentials, VenueConnection
@@ -65,9 +68,30 @@ def roles_of(strategy: Strategy) -> list[str]:
     return [COMBINED_ROLE] if strategy.spec.agents.topology == "Combined" else list(ROLES)
 
 
+def spec_hash(strategy: Strategy) -> str:
+    """Hash of what its user has written and agents are restarted for. Defaults do not count: a field that another
+    version brings is no change of the user's."""
+    written = strategy.spec.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_defaults=True,
+        exclude={"suspend": True, "deletion_policy": True, "agents": {"update_policy"}},
+    )
+    text = json.dumps(_without_empty(written), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_empty(section: dict[str, Any]) -> dict[str, Any]:
+    found = {name: _without_empty(item) if isinstance(item, dict) else item for name, item in section.items()}
+    return {name: item for name, item in found.items() if item != {}}
+
+
 def strategy_deployments(strategy: Strategy, config_hash: str, settings: Settings) -> list[dict[str, Any]]:
-    """The Deployments of a strategy."""
-    return [_strategy_deployment(strategy, role, config_hash, settings) for role in roles_of(strategy)]
+    """The Deployments of a strategy. They say for which spec, so that a change of its user's can be told from one that
+    an upgrade brings."""
+    annotations = {SPEC_HASH_ANNOTATION: spec_hash(strategy)}
+    found = [_strategy_deployment(strategy, role, config_hash, settings) for role in roles_of(strategy)]
+    return [{**item, "metadata": {**item["metadata"], "annotations": annotations}} for item in found]
 
 
 def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settings: Settings) -> dict[str, Any]:

@@ -81,9 +81,11 @@ class Kept:
 
     async def write(self, ends: Mapping[str, str], resources: Mapping[Place, str]) -> None:
         """Keeps these ends and no others, and of these places this, nothing where the text is empty. What is kept
-        already is not written again. Raises ClusterError; Conflict where another one has written since it was read."""
+        already is not written again. Raises ClusterError; Conflict where another one has written since it was read.
+
+        An operator may be killed between two ConfigMaps, so what belongs elsewhere is taken away last."""
         refused = set[str]()
-        for number, part in enumerate(self._parts):
+        for number, part in sorted(enumerate(self._parts), key=lambda item: _holds_others(*item)):
             wanted_ends = {writer: text for writer, text in ends.items() if place_of(writer) == number}
             here = {namespace: text for (place, namespace), text in resources.items() if place == number}
             wanted = {namespace: text for namespace, text in (part.resources | here).items() if text}
@@ -117,6 +119,11 @@ class Kept:
                 namespaces=namespaces,
                 hint="there is more than a ConfigMap can hold: changes while no operator works are not found there",
             )
+
+
+def _holds_others(number: int, part: _Part) -> bool:
+    """Whether ends stand there that belong into another ConfigMap, as earlier operators kept all in one."""
+    return any(place_of(writer) != number for writer in part.ends)
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:

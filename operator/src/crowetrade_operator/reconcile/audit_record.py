@@ -7,12 +7,13 @@ is kept stays until a person takes the key away.
 Beside them is kept, per namespace, what the trail said last about each resource, so that what changes while no operator
 works is recorded by the next one that works there, in whichever shard. Only namespaces that this operator works in and
 can read are compared. Where nothing is kept because there was no room for it, nothing is claimed: one record says that
-it is not known.
+it is not known. What an operator had told and not kept when it was killed is read from its chain.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +37,7 @@ from crowetrade_operator.decide.changes import (
     Recorded,
     events_of,
     events_while_away,
+    follow,
     recorded,
     unknown_while_away,
 )
@@ -52,6 +54,8 @@ log = structlog.get_logger()
 KEEP_SECONDS = 30.0
 RETRY_SECONDS = 2.0
 FINISH_SECONDS = 1.0
+FOLLOWED = 10_000
+"""So many records of the chain are read at the start: more than wait in a trail and are told while one is kept."""
 COMPARED_AT_ONCE = 20
 """So many resources are compared with what was said last in one turn of the event loop: some milliseconds."""
 T = TypeVar("T")
@@ -91,6 +95,7 @@ class AuditRecord:
         # Where nothing was kept because there was no room, and where something else is to be kept than before.
         self._unknown = set[Place]()
         self._unkept = set[Place]()
+        self._began_ns = clock_ns()
         # An operator that ends does not end before what it writes meanwhile.
         self._writing = asyncio.Lock()
         for (_, namespace, _), packed in (found for kind in Kind for found in cache.all_packed(kind)):
@@ -167,10 +172,19 @@ class AuditRecord:
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await self._trail.settle()
-                while not await self._is_written(self._kept.ends):
+                while not await self._is_written(self._ends_at_the_end()):
                     await self._kept.read()
-        except (ClusterError, TimeoutError) as error:
+        except (ClusterError, TimeoutError, ValueError) as error:
             log.warning("audit_resources_not_kept_at_the_end", error=str(error) or type(error).__name__)
+
+    def _ends_at_the_end(self) -> dict[str, str]:
+        """With the end of the own chain, from where the next operator reads on, if something is kept there anew."""
+        if not self._unkept:
+            return self._kept.ends
+        ends, own, writer = read_ends(self._kept.ends), self._trail.end, self._trail.writer
+        if own is not None and writer not in self.broken and (writer not in ends or ends[writer].place < own.place):
+            ends[writer] = own
+        return {writer: end_text(end) for writer, end in ends.items()}
 
     async def keep(self, *, writes: bool = True) -> None:
         """Looks at every chain once and keeps its end, and what the trail has told of resources, unless `writes` is
@@ -272,6 +286,7 @@ class AuditRecord:
                 if text != NOT_KEPT:
                     hint = f"look at ConfigMap {KEPT_CONFIG_MAPS[number]}"
                     log.error("audit_resources_unreadable", error=str(error), hint=hint)
+        await self._follow(kept)
         found, self._found = self._found, {}
         for namespace in sorted(kept.keys() | found.keys()):
             if namespace in self._away or not self._can_read(namespace):
@@ -280,6 +295,44 @@ class AuditRecord:
             else:
                 await self._catch_up_in(namespace, kept.get(namespace, {}), found.get(namespace, {}))
         self.is_caught_up = True
+
+    async def _follow(self, kept: dict[str, dict[str, Recorded]]) -> None:
+        """Takes over what the chain tells after its end that is kept: an operator that is killed has not kept it."""
+        changed = asyncio.Event()
+        self._bus.on_connection(changed.set)
+        while True:
+            changed.clear()
+            try:
+                events = await self._told_since()
+            except BusUnavailable as error:
+                log.info("audit_chain_not_read", error=str(error))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_SECONDS):
+                        await changed.wait()
+            else:
+                break
+        for event in events:
+            if self._works_in(event.namespace) and (place_of(event.uid), event.namespace) not in self._unknown:
+                follow(kept.setdefault(event.namespace, {}), event)
+
+    async def _told_since(self) -> list[audit_pb2.AuditEvent]:
+        """Nothing where it is not known how that follows what is kept. Raises BusUnavailable."""
+        try:
+            end = read_ends(self._kept.ends).get(self._trail.writer)
+        except ValueError:
+            return []
+        if end is None and any(self._kept.resources()):
+            return []
+        if end is not None and not await self._bus.has_audit_record(end.place, end.head.record_hash):
+            return []
+        events = []
+        async for event in self._bus.audit_events_after(self._trail.writer, end.place if end is not None else 0):
+            if event.at_unix_ns >= self._began_ns:
+                break  # this process has written it
+            events.append(event)
+            if len(events) > FOLLOWED:
+                return []
+        return events
 
     async def _catch_up_in(self, namespace: str, kept: Mapping[str, Recorded], packed: Mapping[str, Packed]) -> None:
         known, unknown = self._known(namespace, packed)

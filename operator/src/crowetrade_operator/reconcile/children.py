@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from crowetrade_api.names import Key
-from crowetrade_api.reasons import EventReason, Reason
-from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Address, Cache, address_of, owner_key
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.compare import (
-    Drift,
     controller_uid,
     drifts,
     has_content,
@@ -27,13 +24,12 @@ from crowetrade_operator.cluster.compare import (
     without_others,
 )
 from crowetrade_operator.cluster.events import Recorder
-from crowetrade_operator.cluster.objects import Note, Object
+from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.resources import BY_KIND
+from crowetrade_operator.decide import repairs
 from crowetrade_operator.decide.last_applied import has_record, with_record
 from crowetrade_operator.decide.plan import Refusal
-from crowetrade_operator.decide.pod_failures import sentence
-from crowetrade_operator.decide.pod_refusals import admission_remedy
 from crowetrade_operator.errors import ClusterRefused, Conflict, NamespaceTerminating, WebhookSilent
 from crowetrade_operator.reconcile.writes import Writes
 
@@ -45,18 +41,6 @@ REFUSED_SECONDS = 30.0
 """A refusal may be gone when a quota is raised: look again, but not often."""
 SILENT_SECONDS = 5.0
 """A webhook that does not answer may be just starting."""
-SHOWN_FIELDS = 5
-_INSTEAD = {
-    "spec.paused": " To keep the operator from changing children, set the annotation trading.crowetrade.io/paused on "
-    "their owner.",
-    "spec.replicas": " One pod at a time holds a session, so there is never more than one replica; spec.suspend of the "
-    "owner stops it.",
-}
-"""By field: what to do instead of changing it."""
-_FIGHT = (
-    " It is changed again each time. From now on it is repaired less and less often: find out who writes it, and stop "
-    "that."
-)
 
 
 @dataclass(slots=True)
@@ -141,7 +125,7 @@ class ChildWriter:
             if live is None:
                 return
         if not self._may_write(desired, live, owner):
-            done.refusal = _taken(desired, key)
+            done.refusal = repairs.taken(desired, key)
             done.look_again(NAME_TAKEN_SECONDS)
             return
         await self._update(key, owner, desired, live, done, children)
@@ -167,7 +151,7 @@ class ChildWriter:
         if address in self._deleted:
             self._deleted.discard(address)
             self.writes.wrote(address, repair=True)
-            self._tell(key, owner, f"{_named(desired)} was deleted, and was made again.", address)
+            self._tell(key, owner, repairs.made_again(desired), address)
         return None
 
     async def _update(
@@ -191,7 +175,7 @@ class ChildWriter:
         self._stored(stored, "repair" if found else "update")
         self.writes.wrote(address, repair=current)
         if found:
-            self._tell(key, owner, _repaired(desired, found), address)
+            self._tell(key, owner, repairs.put_back(desired, found), address)
 
     async def _apply(self, desired: Object, uid: str) -> Object:
         stored = await self.cluster.apply({**desired, "metadata": {**desired["metadata"], "uid": uid}})
@@ -210,17 +194,13 @@ class ChildWriter:
         log.info("applied", kind=kind, namespace=namespace, name=name, cause=cause)
 
     def _tell(self, key: Key, owner: Metadata, text: str, address: Address) -> None:
-        """One event per repair; of a fight its beginning alone."""
-        repairs = self.writes.repairs(address)
-        if repairs < self.writes.at_once:
-            note = Note("Normal", EventReason.CHILD_REPAIRED, "Repair", cut(text, 900))
-        elif repairs == self.writes.at_once:
-            note = Note("Warning", EventReason.CHILD_CONTESTED, "Repair", cut(text, 700) + _FIGHT)
+        count = self.writes.repairs(address)
+        note = repairs.note(text, count, self.writes.at_once)
+        if note is not None:
+            self.recorder.record(key.kind.value, owner, note)
         else:
             kind, namespace, name = address
-            log.info("contested_child_repaired", kind=kind, namespace=namespace, name=name, repairs=repairs)
-            return
-        self.recorder.record(key.kind.value, owner, note)
+            log.info("contested_child_repaired", kind=kind, namespace=namespace, name=name, repairs=count)
 
     def _changed(self, before: Object | None, after: Object | None) -> None:
         if before is None or after is not None:
@@ -240,31 +220,5 @@ def note_refusal(done: Applied, item: Object, error: ClusterRefused | WebhookSil
     tell = log.debug if isinstance(error, NamespaceTerminating) else log.warning
     metadata = item["metadata"]
     tell("write_refused", kind=item["kind"], name=metadata["name"], what=what.strip(), error=str(error))
-    text = f"The API server refused {what}{_named(item)}: {sentence(error.message)}"
-    remedy = admission_remedy(error.message, metadata["namespace"])
-    done.refusal = done.refusal or Refusal(Reason.REFUSED_BY_CLUSTER, f"{text} {remedy}".strip())
+    done.refusal = done.refusal or repairs.refused(item, error.message, what)
     done.look_again(SILENT_SECONDS if isinstance(error, WebhookSilent) else REFUSED_SECONDS)
-
-
-def _named(item: Object) -> str:
-    return f"{item['kind']} {item['metadata']['name']}"
-
-
-def _taken(desired: Object, key: Key) -> Refusal:
-    kind, metadata = desired["kind"], desired["metadata"]
-    name, namespace = metadata["name"], metadata["namespace"]
-    text = (
-        f"{kind} {name} is there already, and {key.kind} {key.name} has not made it, so it is left as it is. "
-        f"Rename it, or delete it when nobody needs it (kubectl delete {kind.lower()} {name} -n {namespace}), "
-        f"or give the {key.kind} another name."
-    )
-    return Refusal(Reason.NAME_TAKEN, text)
-
-
-def _repaired(desired: Object, found: Sequence[Drift]) -> str:
-    fields = [drift.field for drift in found]
-    more = f" and {len(fields) - SHOWN_FIELDS} more" if len(fields) > SHOWN_FIELDS else ""
-    writers = list(dict.fromkeys(drift.writer for drift in found if drift.writer))
-    by = f" by {', '.join(writers)}" if writers else ""
-    instead = "".join(_INSTEAD.get(name, "") for name in fields)
-    return f"{_named(desired)}: {', '.join(fields[:SHOWN_FIELDS])}{more} changed{by}, and put back.{instead}"

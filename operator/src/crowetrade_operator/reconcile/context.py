@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -54,7 +55,6 @@ from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.decide import killswitch, loosening
 from crowetrade_operator.decide.observed import Children, GatewayView, Kept, Lazy, Moment, NamespaceView
 from crowetrade_operator.decide.plan import Plan, Refusal
-from crowetrade_operator.decide.pods import restarting
 from crowetrade_operator.errors import (
     BusUnavailable,
     ClusterError,
@@ -66,6 +66,7 @@ from crowetrade_operator.errors import (
     WebhookSilent,
 )
 from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied, ChildWriter, note_refusal
+from crowetrade_operator.reconcile.restarts import Restarts
 from crowetrade_operator.reconcile.traders import Traders
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
 from crowetrade_operator.settings import Settings
@@ -75,6 +76,9 @@ log = structlog.get_logger()
 NAMESPACE_SECONDS = 60.0
 """How old what is known of a namespace may be that is not watched: an operator of some namespaces cannot."""
 NAMESPACE_READ_SECONDS = 2.0
+PARSED_KEPT = 1_000
+"""So many resources, those that were used last, are kept as their models, about 17 KiB each: more than all else that is
+kept of an object. The others are parsed each time, which takes less than a tenth of a millisecond."""
 BEYOND_SECONDS = 60.0
 """How old what is known of gateways of other namespaces may be while a KillSwitch is not engaged."""
 R = TypeVar("R", bound=Resource)
@@ -98,9 +102,8 @@ class Context:
     clock: Callable[[], float] = time.monotonic
     # Called when the labels of a namespace have changed, or when it is being deleted.
     on_namespace: Callable[[str], None] = lambda namespace: None
-    # Gateways that a reconcile is about to restart: their Deployments do not say so yet.
-    restarts: set[tuple[str, str]] = field(default_factory=set)
-    _parsed: dict[Key, tuple[Packed, Resource]] = field(default_factory=dict)
+    # In the order in which they were used last.
+    _parsed: OrderedDict[Key, tuple[Packed, Resource]] = field(default_factory=OrderedDict)
     _readable: dict[tuple[Kind, str], tuple[int, Mapping[str, Resource]]] = field(default_factory=dict)
     _compiled: dict[str, dict[str, Kept]] = field(default_factory=dict)
     _terminating: set[str] = field(default_factory=set)
@@ -111,12 +114,14 @@ class Context:
     # What is on the bus for gateways of namespaces that are not seen, and when that was read.
     _beyond: tuple[Mapping[tuple[str, str], config_pb2.GatewayConfig | None], float] | None = None
     traders: Traders = field(init=False)
+    restarts: Restarts = field(init=False)
     pod_events: PodEvents = field(init=False)
     vault_roles: VaultRoleKeeper = field(init=False)
     child_writer: ChildWriter = field(init=False)
 
     def __post_init__(self) -> None:
         self.traders = Traders(self.cache)
+        self.restarts = Restarts(self.cache, self.clock)
         self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues, self.sees)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)
@@ -260,7 +265,8 @@ class Context:
             unreadable_limits=[name for name, item in limits.items() if not isinstance(item, RiskLimit)],
             gateways=Lazy(venues, lambda name: self._gateway(namespace, venues[name])),
             gateway_deployments=Lazy(venues, lambda name: self._deployed(namespace, name) or None),
-            restarting=Lazy(venues, lambda name: self._is_restarting(namespace, name) or None),
+            restarting=self.restarts.of(Kind.VENUE, namespace),
+            restarting_strategies=self.restarts.of(Kind.STRATEGY, namespace),
             bus_connected=self.bus.connected,
             bus_problem=self.bus.problem,
             terminating=frozenset(self._terminating & namespaces.keys()),
@@ -519,25 +525,22 @@ class Context:
     def _deployed(self, namespace: str, venue: str) -> bool:
         return self.children(Key(Kind.VENUE, namespace, venue)).get("Deployment", venue_object(venue)) is not None
 
-    def _is_restarting(self, namespace: str, venue: str) -> bool:
-        deployment = self.cache.get("Deployment", namespace, venue_object(venue))
-        return (namespace, venue) in self.restarts or (deployment is not None and restarting(deployment))
-
     def _resource(self, key: Key, model: type[R], unreadable: type[U]) -> R | U | None:
         """One custom resource as its model, parsed once a version: without its conditions, which nothing is decided
         from, and which take more than the rest (see `stored_status`)."""
         packed = self.cache.packed(key.kind.value, key.namespace, key.name)
+        known = self._parsed.pop(key, None)
         if packed is None:
-            self._parsed.pop(key, None)
             return None
-        known = self._parsed.get(key)
         if known is None or known[0] is not packed:
             item = packed.open()
             (item.get("status") or {}).pop("conditions", None)
             known = (packed, read(item, model, unreadable))
             if isinstance(known[1], Unreadable):
                 log.error("resource_unreadable", kind=key.kind, name=key.name, problem=known[1].problem)
-            self._parsed[key] = known
+        self._parsed[key] = known
+        if len(self._parsed) > PARSED_KEPT:
+            self._parsed.popitem(last=False)
         return cast(R | U, known[1])
 
     def _all(self, kind: Kind, namespace: str, model: type[R], unreadable: type[U]) -> Mapping[str, R | U]:

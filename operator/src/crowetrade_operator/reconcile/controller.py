@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -19,11 +20,11 @@ from crowetrade_api.conditions import Condition, ConditionType, find, follow
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.kill_order import kill_order
 from crowetrade_api.names import CLEAR_HALT_ANNOTATION, Key, Kind, VenueAddress, strategy_of
-from crowetrade_api.reasons import EventReason
+from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.meta import read_status
 from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus, UnreadableLimit
-from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy, VenueUse, venues_of
+from crowetrade_api.v1alpha1.strategy import StrategyPhase, StrategyStatus, UnreadableStrategy, venues_of
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator import metrics
 from crowetrade_operator.bus.news import GatewayNews, News
@@ -32,7 +33,9 @@ from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.cluster.resources import BY_KIND, Role
 from crowetrade_operator.decide import (
     killswitch,
+    killswitch_status,
     risklimit,
+    risklimit_status,
     strategy,
     strategy_deletion,
     strategy_status,
@@ -42,6 +45,7 @@ from crowetrade_operator.decide import (
 )
 from crowetrade_operator.decide.observed import ObservedVenue
 from crowetrade_operator.decide.plan import (
+    Plan,
     bus_deficient,
     identity_unencrypted,
     schema_outdated,
@@ -73,6 +77,9 @@ CONFIRM_SECONDS = 2.0
 SILENCE_LOOK_SECONDS = 0.5
 AGENTS_READ = frozenset({"model", "policy", "agents"})
 """Sections of spec of a Strategy that no gateway's configuration depends on."""
+ROLLOUT_REASONS = frozenset(
+    {Reason.ROLLING_OUT, Reason.WAITING_FOR_FLAT, Reason.WAITING_FOR_QUIET, Reason.WAITING_FOR_TURN}
+)
 Resources = AnyStrategy | AnyVenue | RiskLimit | UnreadableLimit | killswitch.AnyKillSwitch
 Status = StrategyStatus | VenueConnectionStatus | RiskLimitStatus | KillSwitchStatus
 S = TypeVar("S", bound=Status)
@@ -84,6 +91,8 @@ class Controller:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.queue: WorkQueue[Key] = WorkQueue()
+        self.reconciled = 0
+        """So many reconciles have ended."""
         self._kills: dict[tuple[str, str], list[kill_pb2.KillAcknowledgement]] = {}
         # Kill orders without a KillSwitch, with the time at which that was noticed.
         self._without_object: dict[Key, float] = {}
@@ -103,6 +112,13 @@ class Controller:
         self.figures = Figures(self.queue, context.status)
         # Who waits until something is closed or flat: figures are news to them.
         self._waiting: set[Key] = set()
+        # By kind and namespace: who waits for a turn to restart.
+        self._lines: defaultdict[tuple[Kind, str], dict[Key, None]] = defaultdict(dict)
+        context.restarts.on_free = self._next_in_turn
+        # What the change of each is at, and how many are at each.
+        self._rollouts: dict[Key, str] = {}
+        self._rollout_counts: Counter[tuple[Kind, str]] = Counter()
+        metrics.ROLLOUTS.clear()
         # By venue: the revision that its gateway was to have when it was looked at last.
         self._revisions: dict[Key, str] = {}
         # By venue: guests that its gateway keeps because their namespaces cannot be read.
@@ -331,12 +347,14 @@ class Controller:
             log.exception("reconcile_broke", kind=key.kind, namespace=key.namespace, name=key.name)
             self.queue.failed(key)
         finally:
+            self.reconciled += 1
             metrics.RECONCILES.labels(key.kind.value, result).inc()
             metrics.RECONCILE_SECONDS.labels(key.kind.value).observe(time.monotonic() - started)
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one object to where it should be; returns when to look again."""
         if not all(map(self.context.may_work_in, self._looked_at(key))) and not self._is_known_kill_switch(key):
+            self._leave_line(key)
             return None
         if key.kind is not Kind.KILL_SWITCH:
             await self.context.know_around(key)
@@ -371,6 +389,7 @@ class Controller:
             return None
         previous = self._previous(key, resource, StrategyStatus)
         if isinstance(resource, UnreadableStrategy):
+            self._leave_line(key)
             return await self._unreadable_strategy(key, resource, previous)
         children, now = context.children(key), context.now()
         warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
@@ -387,16 +406,18 @@ class Controller:
             deleted_seconds=context.deleted_seconds(key, resource.metadata),
         )
         planned = strategy.plan(observed, context.settings)
-        applied = await context.carry_out(key, resource, planned)
+        with self._restarting(key, planned):
+            applied = await context.carry_out(key, resource, planned)
         if planned.finalizer is False and applied.refusal is None:
             return None
         if (children := context.children(key)) != observed.children:
             observed = replace(observed, children=children)
         status = strategy_status.report(observed, planned, applied.refusal, previous)
-        leaves = any(item.use == VenueUse.CLOSE_ONLY for item in status.venues)
-        self._wait_for_figures(
-            key, bool(planned.rollout_blocked_by) or leaves or status.phase == StrategyPhase.STOPPING
+        leaves = find(status.conditions, ConditionType.LEFT_BEHIND) is not None or not all(
+            item.symbols for item in status.venues
         )
+        blocked = bool(planned.rollout_blocked_by) and not _waits_for_turn(planned)
+        self._wait_for_figures(key, blocked or leaves or status.phase == StrategyPhase.STOPPING)
         self._report(key, resource, previous, status, strategy_status.WATCHED)
         refused = find(status.conditions, ConditionType.ORDERS_REFUSED)
         # That changes with time, too.
@@ -415,6 +436,32 @@ class Controller:
             fleet = self.context.cache.count(Kind.STRATEGY.value) / LOOKS_PER_SECOND
             return max(self.context.settings.silent_after_seconds, fleet)
         return None
+
+    @contextlib.contextmanager
+    def _restarting(self, key: Key, planned: Plan) -> Iterator[None]:
+        """While a plan is carried out that may restart it."""
+        if planned.restarts:
+            self.context.restarts.begin(key)
+        if _waits_for_turn(planned):
+            self._lines[key.kind, key.namespace].setdefault(key)
+        else:
+            self._leave_line(key)
+        try:
+            yield
+        finally:
+            self.context.restarts.carried_out(key)
+
+    def _leave_line(self, key: Key) -> None:
+        """It waits for no turn any more. Perhaps it has not taken the one for which it was looked at."""
+        line = self._lines.get((key.kind, key.namespace), {})
+        if key in line:
+            del line[key]
+            self._next_in_turn(key.kind, key.namespace)
+
+    def _next_in_turn(self, kind: Kind, namespace: str) -> None:
+        """A turn may be free: whoever has waited longest is looked at again."""
+        if line := self._lines.get((kind, namespace)):
+            self.queue.add(next(iter(line)))
 
     def _wait_for_figures(self, key: Key, waits: bool) -> None:
         if waits:
@@ -467,12 +514,8 @@ class Controller:
         )
         previous = self._previous(key, resource, VenueConnectionStatus)
         planned = venueconnection.plan(observed, context.settings)
-        if planned.restarts:
-            context.restarts.add((key.namespace, key.name))
-        try:
+        with self._restarting(key, planned):
             applied = await context.carry_out(key, resource, planned)
-        finally:
-            context.restarts.discard((key.namespace, key.name))
         if planned.finalizer is False and applied.refusal is None:
             return None
         if (children := context.children(key)) != observed.children:
@@ -520,9 +563,9 @@ class Controller:
             return None
         observed = risklimit.Observed(resource, context.namespace_view(key.namespace), context.now())
         applied = await context.carry_out(key, resource, risklimit.plan(observed, previous))
-        status = risklimit.report(observed, previous)
-        self._report(key, resource, previous, status, risklimit.WATCHED)
-        for note in risklimit.notes(previous, status, resource):
+        status = risklimit_status.report(observed, previous)
+        self._report(key, resource, previous, status, risklimit_status.WATCHED)
+        for note in risklimit_status.notes(previous, status, resource):
             context.recorder.record(key.kind.value, resource.metadata, note)
         highest = float(status.utilisation[0].ratio) if status.utilisation else 0.0
         metrics.LIMIT_UTILISATION.labels(key.namespace, key.name).set(highest)
@@ -552,9 +595,9 @@ class Controller:
         )
         relayed = await context.relay(switch, killswitch.relay(observed))
         stored = self._previous(key, switch, KillSwitchStatus)
-        previous = stored.model_copy(update={"conditions": stored.conditions or killswitch.before_the_first()})
-        status = killswitch.report(observed, previous)
-        self._report(key, switch, previous, status, killswitch.WATCHED)
+        previous = stored.model_copy(update={"conditions": stored.conditions or killswitch_status.before_the_first()})
+        status = killswitch_status.report(observed, previous)
+        self._report(key, switch, previous, status, killswitch_status.WATCHED)
         counts = status.acknowledgements
         metrics.KILL_SWITCH_PENDING.labels(key.namespace, key.name).set(counts.concerned - counts.acknowledged)
         metrics.KILL_SWITCH_ENGAGED.labels(key.namespace, key.name).set(kill_order(switch) is not None)
@@ -636,6 +679,8 @@ class Controller:
 
     def _gone(self, key: Key) -> None:
         self.context.forget(key)
+        self._leave_line(key)
+        self._count_rollout(key, ())
         metrics.forget(key.kind.value, key.namespace, key.name)
         self.queue.succeeded(key)
 
@@ -656,6 +701,7 @@ class Controller:
             generation, now = resource.metadata.generation, self.context.now().text
             followed = follow(previous.conditions, beside, generation, now)
             status = status.model_copy(update={"conditions": [*status.conditions, *followed]})
+        self._count_rollout(key, status.conditions)
         live = self.context.cache.get(key.kind.value, key.namespace, key.name) or {}
         self.context.status.report(key, resource.metadata.uid, live.get("status") or {}, status.to_api())
         for note in transition_notes(previous.conditions, status.conditions, watched):
@@ -663,6 +709,19 @@ class Controller:
         paused = find(status.conditions, ConditionType.PAUSED)
         if paused is not None and find(previous.conditions, ConditionType.PAUSED) is None:
             log.info("reconciling_paused", kind=key.kind, namespace=key.namespace, name=key.name)
+
+    def _count_rollout(self, key: Key, conditions: Sequence[Condition]) -> None:
+        moving = find(conditions, ConditionType.RECONCILING)
+        before = self._rollouts.pop(key, None)
+        if moving is not None and moving.status == "True" and moving.reason in ROLLOUT_REASONS:
+            self._rollouts[key] = moving.reason
+        after = self._rollouts.get(key)
+        if before == after:
+            return
+        for reason, change in ((before, -1), (after, 1)):
+            if reason is not None:
+                self._rollout_counts[key.kind, reason] += change
+                metrics.ROLLOUTS.labels(key.kind.value, reason).set(self._rollout_counts[key.kind, reason])
 
     def _of_the_installation(self, kind: Kind) -> list[Condition]:
         """Conditions that no resource is the cause of."""
@@ -712,6 +771,10 @@ class Controller:
             await context.bus.release_shares(namespace, venue)
             await context.bus.delete_config(namespace, venue)
             log.info("configuration_swept", namespace=namespace, venue=venue)
+
+
+def _waits_for_turn(planned: Plan) -> bool:
+    return bool(planned.rollout_blocked_by) and planned.blocked_reason is Reason.WAITING_FOR_TURN
 
 
 def _earlier(*times: float | None) -> float | None:

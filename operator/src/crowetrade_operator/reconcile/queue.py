@@ -24,6 +24,8 @@ K = TypeVar("K", bound=Hashable)
 FIRST_DELAY = 0.2
 LAST_DELAY = 60.0
 SECOND_LINE_EVERY = 8
+TURN_SECONDS = 0.01
+"""A few reconciles: as long as that everything else in the event loop waits."""
 
 
 class WorkQueue(Generic[K]):
@@ -44,7 +46,8 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._arrived = asyncio.Event()
-        self._turn = asyncio.Lock()
+        # Until when keys are handed out in this turn of the event loop; None before the first.
+        self._turn_ends: float | None = None
         self._ended = asyncio.Event()
         self._closed = False
 
@@ -87,18 +90,33 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K:
         """Waits for a key and hands it to the caller, who calls `done` when finished.
 
-        One key is handed out in a turn of the event loop: most reconciles have nothing to wait for, and many of them in
-        a row would keep the loop from everything else, such as the answers that others wait for, and the Lease.
+        Keys are handed out for TURN_SECONDS in a turn of the event loop, at least one: most reconciles have nothing to
+        wait for, and many of them in a row would keep the loop from everything else, such as the answers that others
+        wait for, and the Lease.
         """
-        async with self._turn:
-            await asyncio.sleep(0)
-            while (key := self._next()) is None:
+        while True:
+            if not self._in_turn():
+                await asyncio.sleep(0)
+            elif (key := self._next()) is not None:
+                break
+            else:
                 self._arrived.clear()
                 await self._arrived.wait()
-            del self._dirty[key]
-            self._since.pop(key, None)
-            self._processing[key] = self._clock()
-            return key
+        del self._dirty[key]
+        self._since.pop(key, None)
+        self._processing[key] = self._clock()
+        return key
+
+    def _in_turn(self) -> bool:
+        """Whether there is time left in this turn; the first who asks begins it."""
+        if self._turn_ends is None:
+            self._turn_ends = self._clock() + TURN_SECONDS
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            return True
+        return self._clock() < self._turn_ends
+
+    def _end_turn(self) -> None:
+        self._turn_ends = None
 
     def done(self, key: K) -> None:
         """The worker is finished; the key is queued again when it became dirty meanwhile."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from crowetrade_api.names import Key, Kind, VenueAddress
-from crowetrade_api.v1alpha1.strategy import named_venues, recorded_venues, venues_of
+from crowetrade_api.names import InstrumentAddress, Key, Kind, VenueAddress
+from crowetrade_api.v1alpha1.strategy import named_instruments, recorded_venues, venues_of
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.objects import Object
 
 
-def left_by(item: Object) -> dict[VenueAddress, str]:
-    """Of venues that the spec of a Strategy names no more and that still serve it: what it may do there."""
-    named = named_venues(item)
-    return {venue: use for venue, use in recorded_venues(item).items() if venue not in named}
+def left_by(item: Object) -> dict[VenueAddress, set[str]]:
+    """What still serves a Strategy beyond its spec: venues, and symbols in which it may open positions there."""
+    named = named_instruments(item)
+    venues = {one.venue for one in named}
+    found = {
+        venue: {symbol for symbol in symbols if InstrumentAddress(venue, symbol) not in named}
+        for venue, symbols in recorded_venues(item).items()
+    }
+    return {venue: symbols for venue, symbols in found.items() if symbols or venue not in venues}
 
 
 class Traders:

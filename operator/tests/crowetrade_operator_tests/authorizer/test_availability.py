@@ -264,7 +264,8 @@ async def test_connections_end_when_their_certificate_is_revoked_and_others_stay
     async with contextlib.AsyncExitStack() as stack:
         operator = await stack.enter_async_context(bus.connected(OPERATOR, **ends("operator")))
         others = [
-            await stack.enter_async_context(bus.connected(GATEWAY, **ends("another of the gateway"))) for _ in range(40)
+            await stack.enter_async_context(bus.connected(name, **ends("another")))
+            for name in [GATEWAY] * 5 + [OPERATOR] * 30 + [GATEWAY] * 5
         ]
         write_identity(bus.directory(GATEWAY), revoked, bus.authority)
         await stack.enter_async_context(bus.connected(GATEWAY, **ends("revoked")))

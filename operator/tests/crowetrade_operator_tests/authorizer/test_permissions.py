@@ -124,12 +124,25 @@ def token(claims: object) -> bytes:
     return b"e30." + body + b".c2ln"
 
 
-ASKED = {"server_id": {"id": "NSERVER"}, "user_nkey": "UUSER", "client_tls": {"verified_chains": [["pem", "ca"]]}}
+ASKED = {
+    "server_id": {"id": "NSERVER"},
+    "user_nkey": "UUSER",
+    "client_info": {"id": 7},
+    "client_tls": {"verified_chains": [["pem", "ca"]]},
+}
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff", b"a.b", token([]), token({"nats": None}), token({"nats": {"server_id": {}}})],
+    [
+        b"",
+        b"\xff",
+        b"a.b",
+        token([]),
+        token({"nats": None}),
+        token({"nats": {"server_id": {}}}),
+        token({"nats": {**ASKED, "client_info": {}}}),
+    ],
 )
 def test_a_request_that_is_none_is_not_answered(data: bytes) -> None:
     with pytest.raises(UnreadableRequest):

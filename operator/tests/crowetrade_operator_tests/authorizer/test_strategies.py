@@ -10,8 +10,8 @@ from crowetrade_operator.authorizer.strategies import readable_venues
 from crowetrade_operator_tests.samples import strategy_manifest
 
 Object = dict[str, Any]
-LEFT: Object = {"namespace": "desk", "name": "sim-old", "use": "CloseOnly"}
-LEFT_BEYOND: Object = {"namespace": "venues", "name": "sim-old", "use": "CloseOnly"}
+LEFT: Object = {"namespace": "desk", "name": "sim-old", "symbols": []}
+LEFT_BEYOND: Object = {"namespace": "venues", "name": "sim-old", "symbols": []}
 READ: dict[str, tuple[Object | None, set[tuple[str, str]]]] = {
     "what it names": (None, {("desk", "sim-fx")}),
     "what it has left: its agents may still run there": ({"venues": [LEFT]}, {("desk", "sim-fx"), ("desk", "sim-old")}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,31 @@ async def test_long_lists_come_in_pages_and_whole(
     assert {(item["apiVersion"], item["kind"]) for item in items} == {("v1", "ConfigMap")}
     assert int(version) >= max(int(item["metadata"]["resourceVersion"]) for item in items)
     assert counted("api_requests", verb="list", resource="configmaps") == before + 3
+
+
+async def test_of_a_long_list_one_page_is_in_memory_at_a_time(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Page(dict[str, Any]):
+        """As a dictionary, which nobody can refer to weakly."""
+
+    pages: list[weakref.ref[Page]] = []
+    alive: list[int] = []
+
+    async def payload(response: Any) -> Object:
+        alive.append(sum(page() is not None for page in pages))
+        page = Page(await payload_of(response))
+        pages.append(weakref.ref(page))
+        return page
+
+    payload_of = client.payload_of
+    for number in range(5):
+        await cluster.create(CONFIG_MAPS, namespace, config_map(f"c{number}"))
+    monkeypatch.setattr(client, "PAGE", 2)
+    monkeypatch.setattr(client, "payload_of", payload)
+    taken, _ = await cluster.list_as(lambda item: str(item["metadata"]["name"]), CONFIG_MAPS, namespace, "mine=yes")
+    assert taken == [f"c{number}" for number in range(5)]
+    assert alive == [0, 0, 0]
 
 
 async def test_to_delete_what_is_gone_is_fine_and_what_has_the_name_now_is_spared(

@@ -20,6 +20,7 @@ from crowetrade_operator.decide.changes import (
     WHILE_AWAY,
     events_of,
     events_while_away,
+    follow,
     recorded,
 )
 from crowetrade_operator.decide.kept_resources import decode, encode
@@ -219,3 +220,32 @@ def test_what_a_change_means_that_was_made_while_no_operator_worked_is_recorded(
 
 def test_a_resource_without_a_spec_is_recorded_too() -> None:
     assert rows(None, change(LIMIT, "spec", UNSET)) == [("CREATED", "", "")]
+
+
+@pytest.mark.parametrize("case", MEANT)
+def test_what_an_operator_had_told_and_not_kept_is_followed_and_what_it_had_not_told_is_told(case: str) -> None:
+    """However much of what happened it could record before it was killed."""
+    before, after, _ = MEANT[case]
+    events = events_of(before, after)
+    for event in events:
+        event.uid = "u1"
+    for stored in range(len(events) + 1):
+        said = {"u1": recorded(before)} if before is not None else {}
+        for event in events[:stored]:
+            follow(said, event)
+        left = events_while_away(said, {"u1": after})
+        assert [event.action for event in left] == [event.action for event in events[stored:]]
+        for event in left:
+            event.uid = "u1"
+            follow(said, event)
+        assert events_while_away(said, {"u1": after}) == []
+    follow(said, audit_pb2.AuditEvent(action=audit_pb2.ACTION_DELETED, uid="u1", reason=DELETION_ASKED))
+    assert said
+    follow(said, audit_pb2.AuditEvent(action=audit_pb2.ACTION_DELETED, uid="u1", reason=GONE))
+    assert not said
+
+
+def test_what_was_too_long_for_a_record_is_not_followed() -> None:
+    said = {"u1": recorded(LIMIT)}
+    follow(said, audit_pb2.AuditEvent(action=audit_pb2.ACTION_CHANGED, uid="u1", after='{"bytes": 1, "sha256": "x"}'))
+    assert said == {"u1": recorded(LIMIT)}

@@ -14,7 +14,7 @@ from crowetrade_api.v1alpha1.killswitch import KillSwitchStatus
 from crowetrade_api.v1alpha1.risklimit import RiskLimitStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnectionStatus
 from crowetrade_operator.cluster.times import rfc3339
-from crowetrade_operator.decide import killswitch, risklimit, venueconnection, venueconnection_status
+from crowetrade_operator.decide import killswitch_status, risklimit_status, venueconnection, venueconnection_status
 from crowetrade_operator.decide.health import GRACE_SECONDS, PASSES_BY_ITSELF, PATIENCE_SECONDS, health
 from crowetrade_operator.decide.observed import Children, GatewayView, Moment
 from crowetrade_operator_tests.decide import test_killswitch, test_risklimit, test_strategy_status, test_venueconnection
@@ -147,7 +147,7 @@ def test_a_venue() -> None:
 
 
 def limit_status(view: GatewayView) -> RiskLimitStatus:
-    return risklimit.report(test_risklimit.scene(view=view), RiskLimitStatus())
+    return risklimit_status.report(test_risklimit.scene(view=view), RiskLimitStatus())
 
 
 def test_a_risk_limit_waits_only_for_gateways_that_run() -> None:
@@ -167,10 +167,10 @@ def test_a_kill_switch() -> None:
     for of in (module.ENGAGED, module.REARMED):
         assert true(module.status_of(module.observed(of=of))) == {"Ready"}
     waits = module.observed(module.gateway(module.says()))
-    first = killswitch.report(waits, KillSwitchStatus())
+    first = killswitch_status.report(waits, KillSwitchStatus())
     assert true(first) == {"Reconciling"}
     late = UNIX + PATIENCE_SECONDS
-    assert true(killswitch.report(replace(waits, now=Moment(rfc3339(late), late)), first)) == {"Stalled"}
+    assert true(killswitch_status.report(replace(waits, now=Moment(rfc3339(late), late)), first)) == {"Stalled"}
 
 
 def test_children_that_are_not_there_yet() -> None:

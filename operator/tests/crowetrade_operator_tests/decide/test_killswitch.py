@@ -18,10 +18,9 @@ from crowetrade_operator.decide.killswitch import (
     Gateway,
     Observed,
     Relay,
-    before_the_first,
     relay,
-    report,
 )
+from crowetrade_operator.decide.killswitch_status import before_the_first, report
 from crowetrade_operator.decide.observed import GatewayView
 from crowetrade_operator.decide.plan import transition_notes
 from crowetrade_operator_tests.decide.scenes import NEVER, NOW, UNIX, fresh, silent, told

@@ -17,7 +17,8 @@ from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.decide.loosening import Change, awaited, change, held, holding, tightened
 from crowetrade_operator.decide.observed import GatewayView, NamespaceView
-from crowetrade_operator.decide.risklimit import Observed, report
+from crowetrade_operator.decide.risklimit import Observed
+from crowetrade_operator.decide.risklimit_status import report
 from crowetrade_operator_tests.decide.scenes import NOW, fresh, namespace_view, told, two_venues
 from crowetrade_operator_tests.samples import (
     account,

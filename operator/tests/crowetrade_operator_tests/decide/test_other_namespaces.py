@@ -201,6 +201,10 @@ def test_a_venue_that_ends_waits_for_a_guest_that_flattens() -> None:
     assert planned.finalizer is None, "it waits"
     flat = around(at, closing, [account(GUEST, stopped=True)])
     planned = venueconnection.plan(ObservedVenue(at, flat, Children(), NOW), SETTINGS)
+    assert planned.finalizer is None, "the strategy has to tell that it is flat"
+    let_go = closing.model_copy(update={"metadata": closing.metadata.model_copy(update={"finalizers": []})})
+    gone = around(at, let_go, [account(GUEST, stopped=True)])
+    planned = venueconnection.plan(ObservedVenue(at, gone, Children(), NOW), SETTINGS)
     assert planned.finalizer is False
 
 

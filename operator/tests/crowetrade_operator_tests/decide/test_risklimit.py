@@ -10,9 +10,10 @@ import pytest
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_api.conditions import ConditionType, find
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION, PAUSED_ANNOTATION
-from crowetrade_api.v1alpha1.risklimit import RiskLimit, RiskLimitStatus
+from crowetrade_api.v1alpha1.risklimit import SHOWN_BREACHES, RiskLimit, RiskLimitStatus
 from crowetrade_operator.decide.observed import GatewayView
-from crowetrade_operator.decide.risklimit import SHOWN_BREACHES, Observed, notes, plan, report, venue_of
+from crowetrade_operator.decide.risklimit import Observed, plan, venue_of
+from crowetrade_operator.decide.risklimit_status import notes, report
 from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
@@ -295,12 +296,11 @@ def test_the_same_limit_and_key_stand_there_once() -> None:
 
 
 WITHOUT_RATIO = {
-    "nothing is allowed": use("1", "0"),
     "it is no number": use("many", "10"),
     "the limit is no number": use("1", ""),
     "it is not a number": use("NaN", "10"),
     "it is endless": use("Infinity", "10"),
-    "it is beyond all measure": use("1e20", "1"),
+    "it has an exponent": use("1e20", "1"),
     "it is another limit's": use("1", "10", of="other"),
 }
 
@@ -309,6 +309,22 @@ WITHOUT_RATIO = {
 def test_what_cannot_be_compared_is_left_out(case: str) -> None:
     status = using(WITHOUT_RATIO[case], use("1", "4", key="other/EUR-USD"))
     assert [item.ratio for item in status.utilisation] == ["0.25"]
+
+
+@pytest.mark.parametrize("key", ["a/EUR-USD", "z/EUR-USD"])
+def test_use_of_a_limit_that_admits_nothing_comes_first(key: str) -> None:
+    """As of a share of 0, or one that is not known, with positions held."""
+    status = using(use("9", "1", key="m/EUR-USD"), use("5000", "0", key=key), use("0", "0", key="b/EUR-USD"))
+    assert [(item.key, item.used, item.limit, item.ratio) for item in status.utilisation] == [
+        (key, "5000", "0", "1000000"),
+        ("m/EUR-USD", "9", "1", "9"),
+        ("b/EUR-USD", "0", "0", "0"),
+    ]
+    assert status.summary.utilisation == "maxPositionQuantity 5000 of 0"
+
+
+def test_a_ratio_beyond_all_measure_is_cut() -> None:
+    assert [item.ratio for item in using(use("9" * 60, "1")).utilisation] == ["1000000"]
 
 
 def test_without_use_the_column_is_empty() -> None:

@@ -12,7 +12,7 @@ from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.conditions import ConditionType, find
 from crowetrade_api.gateway_config import compile_config
-from crowetrade_api.names import PAUSED_ANNOTATION, VENUES_ANNOTATION, VenueAddress
+from crowetrade_api.names import INSTRUMENTS_ANNOTATION, PAUSED_ANNOTATION, InstrumentAddress, VenueAddress
 from crowetrade_api.v1alpha1.strategy import Strategy, StrategyStatus, UnreadableStrategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.decide import strategy_deletion, strategy_moves
@@ -49,13 +49,16 @@ from crowetrade_operator_tests.samples import (
 )
 
 Object = dict[str, Any]
+State = tuple[int, list[str]]
 OLD, NEW = venue(), venue(venue_manifest("sim-b"))
-TRADING, CLOSE_ONLY = config_pb2.TRADING_STATE_ACTIVE, config_pb2.TRADING_STATE_CLOSE_ONLY
+TRADING: State = (config_pb2.TRADING_STATE_ACTIVE, ["EUR-USD"])
+CLOSE_ONLY: State = (config_pb2.TRADING_STATE_ACTIVE, [])
+SUSPENDED, FLATTEN = config_pb2.TRADING_STATE_SUSPENDED, config_pb2.TRADING_STATE_FLATTEN
 FLAT = [account()]
 LONG = [account(positions=[position("1000")])]
-AT_OLD: Object = {"namespace": "desk", "name": "sim-fx", "use": "Trading"}
-LEAVES_OLD: Object = {**AT_OLD, "use": "CloseOnly"}
-AT_NEW: Object = {"namespace": "desk", "name": "sim-b", "use": "Trading"}
+AT_OLD: Object = {"namespace": "desk", "name": "sim-fx", "symbols": ["EUR-USD"]}
+LEAVES_OLD: Object = {**AT_OLD, "symbols": []}
+AT_NEW: Object = {"namespace": "desk", "name": "sim-b", "symbols": ["EUR-USD"]}
 
 
 def naming(to: str = "sim-b", *served: Object, metadata: Object | None = None, **spec: Any) -> Strategy:
@@ -98,23 +101,29 @@ def _as_before() -> list[Object]:
 def use_of(observed: Observed, planned: Plan | None = None) -> dict[str, str]:
     """status.venues that is reported."""
     status = report(observed, planned or plan(observed, SETTINGS), None, observed.strategy.status)
-    return {item.name: item.use for item in status.venues}
+    return served(status)
 
 
-def state_at(item: VenueConnection, of: Strategy | UnreadableStrategy) -> int | None:
-    """What the gateway of a venue is told about the strategy; None when it does not serve it."""
+def served(status: StrategyStatus) -> dict[str, str]:
+    """What it may do at the venues that serve it: trade in these symbols."""
+    return {item.name: " ".join(item.symbols) or "CloseOnly" for item in status.venues}
+
+
+def state_at(item: VenueConnection, of: Strategy | UnreadableStrategy) -> State | None:
+    """What the configuration of a venue says of the strategy: its state, and symbols in which it may open positions.
+    None when it does not serve it."""
     config = compile_config(item, [of], [limit()])
-    return config.strategies[0].state if config.strategies else None
+    return next(((item.state, list(item.symbols)) for item in config.strategies), None)
 
 
 def test_the_config_map_says_for_which_venues_it_is() -> None:
     (config_map,) = [item for item in running() if item["kind"] == "ConfigMap"]
-    assert config_map["metadata"]["annotations"][VENUES_ANNOTATION] == "desk/sim-fx"
-    assert strategy_moves.configured_for(config_map) == {VenueAddress("desk", "sim-fx")}
+    assert config_map["metadata"]["annotations"][INSTRUMENTS_ANNOTATION] == "desk/sim-fx/EUR-USD"
+    assert strategy_moves.configured_for(config_map) == {InstrumentAddress(VenueAddress("desk", "sim-fx"), "EUR-USD")}
     assert strategy_moves.configured_for(None) == set()
 
 
-SERVED: dict[str, tuple[VenueConnection, Strategy | UnreadableStrategy, int | None]] = {
+SERVED: dict[str, tuple[VenueConnection, Strategy | UnreadableStrategy, State | None]] = {
     "the venue that it names": (NEW, naming(), TRADING),
     "the one before, until it is decided that it is left": (OLD, naming("sim-b", AT_OLD), TRADING),
     "the one that it has left": (OLD, naming("sim-b", LEAVES_OLD), CLOSE_ONLY),
@@ -124,17 +133,17 @@ SERVED: dict[str, tuple[VenueConnection, Strategy | UnreadableStrategy, int | No
     "the one that it has left, suspended": (
         OLD,
         naming("sim-b", LEAVES_OLD, suspend=True),
-        config_pb2.TRADING_STATE_SUSPENDED,
+        (SUSPENDED, []),
     ),
     "the one that it has left, deleted": (
         OLD,
         naming("sim-b", LEAVES_OLD, metadata=deleting(), deletionPolicy="Flatten"),
-        config_pb2.TRADING_STATE_FLATTEN,
+        (FLATTEN, []),
     ),
     "the one that it has left, of a strategy that cannot be read": (
         OLD,
         unreadable_strategy().model_copy(update={"status": naming("x", LEAVES_OLD).status}),
-        config_pb2.TRADING_STATE_SUSPENDED,
+        (SUSPENDED, ["EUR-USD"]),
     ),
 }
 
@@ -153,32 +162,32 @@ def test_limits_bind_what_is_left_behind() -> None:
 MOVES: dict[str, tuple[Observed, dict[str, str]]] = {
     "with a position at the old venue": (
         seen(naming("sim-b", AT_OLD), LONG),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "flat, while its agents still run there": (
         seen(naming("sim-b", AT_OLD), FLAT),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "before its status was ever written": (
         seen(naming("sim-b"), LONG),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "rolled out, with a position": (
         seen(naming("sim-b", LEAVES_OLD, AT_NEW), LONG, []),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "rolled out, with an open order": (
         seen(naming("sim-b", LEAVES_OLD, AT_NEW), [account(open_orders=1)], []),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
-    "rolled out and flat": (seen(naming("sim-b", LEAVES_OLD, AT_NEW), FLAT, []), {"sim-b": "Trading"}),
+    "rolled out and flat": (seen(naming("sim-b", LEAVES_OLD, AT_NEW), FLAT, []), {"sim-b": "EUR-USD"}),
     "rolled out, and the gateway knows no account": (
         seen(naming("sim-b", LEAVES_OLD, AT_NEW), [], []),
-        {"sim-b": "Trading"},
+        {"sim-b": "EUR-USD"},
     ),
     "rolled out and flat, by a gateway that has not heard of the move": (
         seen(naming("sim-b", LEAVES_OLD, AT_NEW), views={"sim-fx": fresh(gateway_status(accounts=FLAT))}, children=[]),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "rolled out and flat, by a gateway that is silent": (
         seen(
@@ -186,11 +195,11 @@ MOVES: dict[str, tuple[Observed, dict[str, str]]] = {
             views={"sim-fx": silent(enforcing(OLD, [naming("sim-b", LEAVES_OLD)], [limit()], FLAT))},
             children=[],
         ),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "rolled out, and the gateway has not spoken to this operator": (
         seen(naming("sim-b", LEAVES_OLD, AT_NEW), views={"sim-fx": NEVER}, children=[]),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "rolled out, and the old venue never had a gateway": (
         seen(
@@ -199,22 +208,22 @@ MOVES: dict[str, tuple[Observed, dict[str, str]]] = {
             children=[],
             gateway_deployments=frozenset({"sim-b"}),
         ),
-        {"sim-b": "Trading"},
+        {"sim-b": "EUR-USD"},
     ),
     "the old venue is gone": (
         seen(naming("sim-b", LEAVES_OLD, AT_NEW), children=[], venues=[NEW]),
-        {"sim-b": "Trading"},
+        {"sim-b": "EUR-USD"},
     ),
-    "a venue that is not there": (seen(naming("sim-x", AT_OLD), LONG), {"sim-fx": "Trading"}),
+    "a venue that is not there": (seen(naming("sim-x", AT_OLD), LONG), {"sim-fx": "EUR-USD"}),
     "a venue that is not there, after a move": (
         seen(naming("sim-x", LEAVES_OLD, AT_NEW), LONG, []),
-        {"sim-fx": "CloseOnly", "sim-b": "Trading"},
+        {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"},
     ),
     "paused": (
         seen(naming("sim-b", AT_OLD, metadata={"annotations": {PAUSED_ANNOTATION: "true"}}), LONG),
-        {"sim-fx": "Trading"},
+        {"sim-fx": "EUR-USD"},
     ),
-    "back again": (seen(naming("sim-fx", LEAVES_OLD, AT_NEW), LONG), {"sim-fx": "Trading"}),
+    "back again": (seen(naming("sim-fx", LEAVES_OLD, AT_NEW), LONG), {"sim-fx": "EUR-USD"}),
 }
 
 
@@ -230,7 +239,7 @@ def test_a_position_at_a_venue_that_is_gone_is_not_forgotten() -> None:
     status = StrategyStatus.model_validate({**of.status.to_api(), "position": [known]})
     observed = seen(of.model_copy(update={"status": status}), children=[], venues=[NEW])
     said = report(observed, plan(observed, SETTINGS), None, status)
-    assert {item.name: item.use for item in said.venues} == {"sim-fx": "CloseOnly", "sim-b": "Trading"}
+    assert served(said) == {"sim-fx": "CloseOnly", "sim-b": "EUR-USD"}
     (last,) = said.position
     assert (last.quantity, last.mark_price, last.last_known_time) == ("-175000", "", NOW.text)
     assert "last known position -175000 EUR-USD at sim-fx" in told(said.conditions, ConditionType.LEFT_BEHIND).message
@@ -250,7 +259,7 @@ def test_with_a_position_a_move_waits_and_the_old_venue_stays_reachable() -> Non
     assert told(status.conditions, ConditionType.RECONCILING).reason == "WaitingForFlat"
     trading = told(status.conditions, ConditionType.TRADING)
     assert (trading.status, trading.reason) == ("False", "WaitingForFlat")
-    assert "The agents still run at sim-fx" in trading.message
+    assert "The agents still trade desk/sim-fx/EUR-USD." in trading.message
     left = told(status.conditions, ConditionType.LEFT_BEHIND)
     assert "position 1000 EUR-USD at sim-fx" in left.message
     assert "may only reduce" in left.message
@@ -286,7 +295,7 @@ def test_a_move_that_does_not_wait(case: str) -> None:
     planned = plan(ROLLED[case], SETTINGS)
     assert planned.rollout_blocked_by == ""
     (config_map,) = [item for item in planned.apply if item["kind"] == "ConfigMap"]
-    assert config_map["metadata"]["annotations"][VENUES_ANNOTATION] == "desk/sim-b"
+    assert config_map["metadata"]["annotations"][INSTRUMENTS_ANNOTATION] == "desk/sim-b/EUR-USD"
 
 
 def test_nothing_is_rolled_out_before_the_status_remembers_what_is_left() -> None:
@@ -301,7 +310,7 @@ def test_after_an_immediate_move_it_is_said_how_to_get_rid_of_what_is_left() -> 
     status = report(observed, plan(observed, SETTINGS), None, observed.strategy.status)
     left = told(status.conditions, ConditionType.LEFT_BEHIND)
     assert left.reason == "CloseOnly"
-    assert "name the venue in spec.instruments again" in left.message
+    assert "name it in spec.instruments again" in left.message
 
 
 UNRESOLVED = {
@@ -337,7 +346,7 @@ def test_what_cannot_be_found_leaves_what_runs_as_it_is(case: str) -> None:
     assert "sim-fx" in str(policy), "its agents still reach the venue"
     assert state_at(OLD, of) == TRADING
     status = report(observed, planned, None, of.status)
-    assert {item.name: item.use for item in status.venues} == {"sim-fx": "Trading"}
+    assert served(status) == {"sim-fx": "EUR-USD"}
     # It is waited for a while, because what is missing may be applied a moment later.
     for type_, truth in ((ConditionType.VENUE_CONNECTED, "False"), (ConditionType.RECONCILING, "True")):
         found = told(status.conditions, type_)
@@ -396,7 +405,7 @@ def test_a_venue_in_another_namespace_is_left_like_any_other() -> None:
     limit_there = limit(change(limit_manifest(namespace="venues"), "spec.scope", {}))
     namespaces: dict[str, Any] = {"venues": {}, "desk": {}}
     config = compile_config(there, [of], [limit_there], namespaces=namespaces)
-    assert [(item.strategy, item.state) for item in config.strategies] == [("ema.desk", CLOSE_ONLY)]
+    assert [(item.strategy, list(item.symbols)) for item in config.strategies] == [("ema.desk", [])]
     holds = gateway_status(config, [account("ema.desk", positions=[position("7")])], namespace="venues")
     beyond = NamespaceView(
         namespace="venues",
@@ -409,7 +418,7 @@ def test_a_venue_in_another_namespace_is_left_like_any_other() -> None:
     )
     here = namespace_view([of], venues=[OLD], namespaces={"desk": {}})
     status = report(Observed(of, here, Children(), [], NOW, {"venues": beyond}), Plan(), None, of.status)
-    assert [(item.namespace, item.use) for item in status.venues] == [("desk", "Trading"), ("venues", "CloseOnly")]
+    assert [(item.namespace, item.symbols) for item in status.venues] == [("desk", ["EUR-USD"]), ("venues", [])]
     assert "position 7 EUR-USD at venues/sim-fx" in told(status.conditions, ConditionType.LEFT_BEHIND).message
     assert [(item.venue, item.quantity) for item in status.position] == [("venues/sim-fx", "7")]
     ending = strategy_deletion.Observed(of, here, NOW, {"venues": beyond})

@@ -9,12 +9,18 @@ from typing import Any
 import pytest
 
 from crowetrade.bus.v1 import status_pb2
-from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
+from crowetrade_api.conditions import Condition, ConditionType
+from crowetrade_api.model import ApiModel
+from crowetrade_api.names import APPLIED_ANNOTATION, CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION, SPEC_HASH_ANNOTATION
 from crowetrade_api.references import Problem, references
-from crowetrade_api.v1alpha1.strategy import Strategy
+from crowetrade_api.v1alpha1.strategy import Strategy, StrategySpec, StrategyStatus
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
 from crowetrade_operator.decide.observed import Children, GatewayView, NamespaceView
+from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.decide.strategy import Observed, plan
+from crowetrade_operator.decide.strategy_status import report
+from crowetrade_operator.desired.deployment import spec_hash
+from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.decide.scenes import (
     NEVER,
     NOW,
@@ -26,6 +32,7 @@ from crowetrade_operator_tests.decide.scenes import (
     position,
     recorded,
     silent,
+    told,
     two_venues,
 )
 from crowetrade_operator_tests.samples import (
@@ -62,12 +69,15 @@ def seen(
     gateway: GatewayView | None = None,
     children: Sequence[Object] = (),
     record: int = 0,
+    restarting: Sequence[str] = (),
 ) -> Observed:
     """The strategy as wanted, beside a gateway that says this; `record` is the token in its venue's status."""
     view = gateway if gateway is not None else fresh(enforcing(venue(), [wanted], [limit()], accounts))
     status = VenueConnectionStatus.model_validate({"session": {"fencingToken": record}})
     at = venue().model_copy(update={"status": status})
-    around = namespace_view([wanted], venues=[at], gateways={"sim-fx": view})
+    around = namespace_view(
+        [wanted], venues=[at], gateways={"sim-fx": view}, restarting_strategies=frozenset(restarting)
+    )
     return Observed(wanted, around, Children(children), [], NOW)
 
 
@@ -88,6 +98,26 @@ def last_known(quantity: str, wanted: Strategy = AFTER) -> Strategy:
 
 def saying(**fields: Any) -> status_pb2.GatewayStatus:
     return enforcing(venue(), [AFTER], [limit()], [account(**fields)])
+
+
+def progress(observed: Observed, settings: Settings) -> tuple[Plan, Condition]:
+    """What is planned, and how the status tells it."""
+    planned = plan(observed, settings)
+    status = report(observed, planned, None, StrategyStatus(observed_generation=1))
+    return planned, told(status.conditions, ConditionType.RECONCILING)
+
+
+def without_record(item: Object) -> Object:
+    return _without_annotation(item, APPLIED_ANNOTATION)
+
+
+def without_spec_hash(item: Object) -> Object:
+    return _without_annotation(item, SPEC_HASH_ANNOTATION)
+
+
+def _without_annotation(item: Object, name: str) -> Object:
+    kept = {key: value for key, value in item["metadata"].get("annotations", {}).items() if key != name}
+    return {**item, "metadata": {**item["metadata"], "annotations": kept}}
 
 
 HELD = {
@@ -165,6 +195,116 @@ def test_a_change_is_rolled_out(case: str) -> None:
     assert names(planned.apply, "ConfigMap") == ["strategy-ema"]
 
 
+UPGRADED = replace(SETTINGS, agents_image="crowetrade/agents:next", agent_restarts_at_once=2)
+OTHERS = ("a", "b")
+HELD_POSITION = [account(positions=[position("1000")])]
+OTHER_TICK = venue(change(venue_manifest(), "spec.instruments.0.tickSize", "0.0001"))
+IN_LINE: dict[str, Observed] = {
+    "flat": seen(BEFORE, [account()], None, running(), restarting=OTHERS),
+    "Immediate, with a position": seen(
+        strategy(change(strategy_manifest(), "spec.agents", {"updatePolicy": "Immediate"}), generation=2),
+        HELD_POSITION,
+        None,
+        running(),
+        restarting=OTHERS,
+    ),
+    "suspended since, and not changed otherwise": seen(SUSPENDED, [account()], None, running(), restarting=OTHERS),
+    "agents that work, and are not ready because their gateway restarts": replace(
+        seen(BEFORE, [account()], None, running(ready=0), restarting=OTHERS), agents=[REPORTING]
+    ),
+    "an older version has not noted for which spec the agents were made": seen(
+        AFTER, [account()], None, [without_spec_hash(item) for item in running()], restarting=OTHERS
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IN_LINE)
+def test_an_upgrade_waits_for_its_turn(case: str) -> None:
+    planned, found = progress(IN_LINE[case], UPGRADED)
+    assert recorded(planned.apply) == recorded(plan(seen(BEFORE), SETTINGS).apply), "what runs is kept as it was"
+    assert not planned.restarts
+    assert (found.status, found.reason) == ("True", "WaitingForTurn")
+    assert "2 of the namespace restart, and no more do so at once" in found.message
+
+
+def test_what_the_venue_lists_in_another_way_waits_for_its_turn() -> None:
+    """Its author has changed a VenueConnection, and all who trade there would be restarted."""
+    observed = seen(BEFORE, [account()], None, running(), restarting=OTHERS)
+    around = replace(observed.around, venues={"sim-fx": OTHER_TICK})
+    _, found = progress(replace(observed, around=around), UPGRADED)
+    assert found.reason == "WaitingForTurn"
+
+
+def test_who_is_not_flat_waits_for_that_first() -> None:
+    _, found = progress(seen(BEFORE, HELD_POSITION, None, running(), restarting=OTHERS), UPGRADED)
+    assert found.reason == "WaitingForFlat"
+
+
+def test_where_nobody_knows_how_it_was_an_upgrade_waits_for_its_turn_alone() -> None:
+    """As a gateway does."""
+    gone = [without_record(item) for item in running() if item["kind"] != "ConfigMap"]
+    _, found = progress(seen(BEFORE, HELD_POSITION, None, gone, restarting=OTHERS), UPGRADED)
+    assert found.reason == "WaitingForTurn"
+    _, found = progress(seen(BEFORE, HELD_POSITION, None, gone), UPGRADED)
+    assert found.reason == "RollingOut"
+
+
+TAKES_TURN: dict[str, Observed] = {
+    "fewer restart than may": seen(BEFORE, [account()], None, running(), restarting=OTHERS[:1]),
+    "it restarts already": seen(BEFORE, [account()], None, running(), restarting=("a", "ema")),
+    "its user has changed it": seen(AFTER, [account()], None, running(), restarting=OTHERS),
+    "its user has changed it, Immediate": seen(IMMEDIATE, HELD_POSITION, None, running(), restarting=OTHERS),
+    "its user has changed its topology": seen(SPLIT, [account()], None, running(), restarting=OTHERS),
+    "its user has named an image": seen(
+        strategy(change(strategy_manifest(), "spec.agents", {"image": "team/alpha:2"}), generation=2),
+        [account()],
+        None,
+        running(),
+        restarting=OTHERS,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TAKES_TURN)
+def test_who_has_a_turn_or_needs_none_is_restarted(case: str) -> None:
+    planned, found = progress(TAKES_TURN[case], UPGRADED)
+    assert planned.restarts
+    assert _images(planned.apply) <= {"crowetrade/agents:next", "team/alpha:2"}
+    assert (found.status, found.reason) == ("True", "RollingOut")
+
+
+NOBODY_NOTICES: dict[str, Observed] = {
+    "it does not run": seen(BEFORE, [account()], None, running(ready=0), restarting=OTHERS),
+    "it starts for the first time": seen(BEFORE, [account()], None, [], restarting=OTHERS),
+}
+
+
+@pytest.mark.parametrize("case", NOBODY_NOTICES)
+def test_an_upgrade_that_nobody_would_notice_waits_for_no_turn(case: str) -> None:
+    planned, _ = progress(NOBODY_NOTICES[case], UPGRADED)
+    assert _images(planned.apply) == {"crowetrade/agents:next"}
+    assert not planned.restarts, "it takes nobody's turn"
+
+
+class _Section(ApiModel):
+    field: str = "1"
+
+
+class _NextSpec(StrategySpec):
+    """As another version of the operator has it."""
+
+    field: str = "1"
+    section: _Section = _Section()
+
+
+def test_a_default_that_another_version_brings_is_no_change_of_its_user() -> None:
+    """The API server fills it in when the CRD has it, and the generation stays as it is."""
+    filled = _NextSpec.model_validate({**BEFORE.spec.to_api(), "field": "1", "section": {"field": "1"}})
+    assert spec_hash(BEFORE.model_copy(update={"spec": filled})) == spec_hash(BEFORE)
+    written = _NextSpec.model_validate({**BEFORE.spec.to_api(), "section": {"field": "2"}})
+    assert spec_hash(BEFORE.model_copy(update={"spec": written})) != spec_hash(BEFORE)
+
+
 UNCHANGED = {
     "nothing was changed": BEFORE,
     "suspend travels by the gateways": SUSPENDED,
@@ -188,6 +328,11 @@ def test_a_deployment_that_is_gone_is_made_again_while_there_is_a_position() -> 
     left = [item for item in running() if item["kind"] != "Deployment"]
     planned = plan(seen(AFTER, [account(positions=[position("1000")])], None, left), SETTINGS)
     assert names(planned.apply) == ["strategy-ema"]
+
+
+def _images(items: Sequence[Object]) -> set[str]:
+    found = [item for item in items if item["kind"] == "Deployment"]
+    return {item["spec"]["template"]["spec"]["containers"][0]["image"] for item in found}
 
 
 def _config_hash(items: Sequence[Object]) -> str:

@@ -613,6 +613,22 @@ def test_without_a_mark_the_profit_is_not_known() -> None:
     assert (pnl.unrealized, pnl.net) == ("0", "2")
 
 
+@pytest.mark.parametrize(("quantity", "worth"), [("0", ("2", "5.5")), ("10", ("", ""))])
+def test_what_was_made_in_another_currency_is_not_added(quantity: str, worth: tuple[str, str]) -> None:
+    """As of a strategy that has moved from one to another."""
+    yen = venue(change(venue_manifest("sim-b"), "spec.instruments.0.currency", "JPY"))
+    here = account(positions=[position("5", realized_pnl="4", unrealized_pnl="2", fees="0.5")])
+    there = account(positions=[position(quantity, realized_pnl="3000", unrealized_pnl="700", fees="90")])
+    views = {
+        "sim-fx": fresh(enforcing(venue(), [BOTH], [limit()], [here])),
+        "sim-b": fresh(enforcing(yen, [BOTH], [limit()], [there])),
+    }
+    pnl = status_of(scene(BOTH, venues=[venue(), yen], gateways=views)).pnl
+    assert pnl is not None
+    assert (pnl.currency, pnl.realized, pnl.fees) == ("USD", "4", "0.5")
+    assert (pnl.unrealized, pnl.net) == worth
+
+
 def test_before_any_order_the_profit_is_zero() -> None:
     pnl = status_of(TRADING).pnl
     assert pnl is not None

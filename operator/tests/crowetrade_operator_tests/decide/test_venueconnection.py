@@ -847,10 +847,13 @@ STAYS: dict[str, ObservedVenue] = {
     "the same shortly before the deadline": cascade(
         flattening(**deleting()), HOLDS, SETTINGS.stop_deadline_seconds - 1
     ),
+    "a strategy that has stopped and not told it yet": cascade(flattening(**deleting()), account(stopped=True)),
     "a strategy with a position that is deleted a moment later": cascade(flattening(), HOLDS),
 }
 GOES: dict[str, ObservedVenue] = {
-    "the strategy has stopped": cascade(flattening(**deleting()), account(stopped=True)),
+    "the strategy has stopped, and only another finalizer holds it": cascade(
+        flattening(**{**deleting(), "finalizers": ["example.com/keep"]}), account(stopped=True)
+    ),
     "it does not flatten": cascade(strategy(**deleting()), HOLDS),
     "nobody deletes the strategy": cascade(flattening(), HOLDS, CASCADE_SECONDS),
     "the strategy is flat": cascade(flattening(), account(positions=[position("0")])),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade_api.files import ListedInstrument
 from crowetrade_api.names import CONFIG_HASH_ANNOTATION
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection
@@ -381,7 +382,7 @@ def _size_of_tmp(pod: Object) -> Any:
 
 
 def test_what_rolls_a_strategy_and_what_does_not() -> None:
-    instruments = {("sim-fx", "EUR-USD"): venue().spec.instruments[0]}
+    instruments = {("sim-fx", "EUR-USD"): ListedInstrument.of(venue(), venue().spec.instruments[0])}
 
     def hash_of(manifest: Object, **metadata: Any) -> str:
         return config_hash(strategy_content(strategy(manifest, **metadata), instruments, SETTINGS))
@@ -392,7 +393,7 @@ def test_what_rolls_a_strategy_and_what_does_not() -> None:
 
 
 def test_strategy_file_has_all_that_agents_need() -> None:
-    instruments = {("sim-fx", "EUR-USD"): venue().spec.instruments[0]}
+    instruments = {("sim-fx", "EUR-USD"): ListedInstrument.of(venue(), venue().spec.instruments[0])}
     content = strategy_content(strategy(), instruments, SETTINGS)
     assert content["gateways"] == {"sim-fx": "venue-sim-fx.desk.svc:50051"}
     assert content["instruments"] == [

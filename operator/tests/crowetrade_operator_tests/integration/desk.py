@@ -110,13 +110,13 @@ class Desk:
             return False
         return True
 
-    async def gone(self, resource: ApiResource, name: str) -> None:
+    async def gone(self, resource: ApiResource, name: str, seconds: float = WAIT_SECONDS) -> None:
         """Waits until the object is not there any more."""
 
         async def check() -> bool:
             return not await self.exists(resource, name)
 
-        await until(f"{resource.kind} {name} to be gone", check)
+        await until(f"{resource.kind} {name} to be gone", check, seconds)
 
     async def events(self, name: str, reason: str = "") -> list[Object]:
         """What was told about the resources of that name, oldest first."""

@@ -17,7 +17,7 @@ from crowetrade_api.names import APPLIED_ANNOTATION, APPLIED_HASH_ANNOTATION, MA
 from crowetrade_operator.bus.stored import stored_entries
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CHILDREN, CUSTOM, EVENTS
-from crowetrade_operator_tests.waiting import until
+from crowetrade_operator_tests.waiting import WAIT_SECONDS, until
 
 Object = dict[str, Any]
 _OF_THE_RUN = {
@@ -65,7 +65,11 @@ async def _on_bus(bus: Client, namespace: str) -> dict[str, Any]:
 
 
 async def settled(
-    cluster: Cluster, namespace: str, wanted: dict[str, Any] | None = None, bus: Client | None = None
+    cluster: Cluster,
+    namespace: str,
+    wanted: dict[str, Any] | None = None,
+    bus: Client | None = None,
+    seconds: float = WAIT_SECONDS,
 ) -> dict[str, Any]:
     """Waits until nothing has changed for a while, and until that is what is wanted; returns it."""
     seen: list[dict[str, Any]] = []
@@ -76,7 +80,7 @@ async def settled(
         return len(seen) > 3 and seen[-1] == seen[-4] and wanted in (None, seen[-1])
 
     try:
-        await until("everything to settle", check)
+        await until("everything to settle", check, seconds)
     except AssertionError as error:
         raise AssertionError("\n".join(differences(seen[-1], wanted or seen[-4]))) from error
     return seen[-1]

@@ -51,7 +51,13 @@ async def _process(command: str, environment: Mapping[EnvName, str], log: Path) 
 
 @contextlib.asynccontextmanager
 async def gateway(
-    desk: Desk, api_server: ApiServer, nats_url: str, folder: Path, venue: str = "sim-fx", watches: bool = False
+    desk: Desk,
+    api_server: ApiServer,
+    nats_url: str,
+    folder: Path,
+    venue: str = "sim-fx",
+    watches: bool = False,
+    samples: Path = SAMPLES,
 ) -> AsyncIterator[tuple[int, int]]:
     """The gateway of a venue, which watches KillSwitches if it is to; yields the ports of its order entry and of its
     control service."""
@@ -63,7 +69,7 @@ async def gateway(
         EnvName.POD_NAME: f"{venue_object(venue)}-0",
         EnvName.NATS_URL: nats_url,
         EnvName.CONFIG_FILE: str(folder / VENUE_FILE),
-        EnvName.SAMPLE_DIRECTORY: str(SAMPLES),
+        EnvName.SAMPLE_DIRECTORY: str(samples),
         EnvName.HTTP_PORT: "0",
         EnvName.GRPC_PORT: str(order_entry),
         EnvName.CONTROL_PORT: str(control),

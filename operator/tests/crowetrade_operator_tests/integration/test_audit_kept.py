@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -34,9 +36,10 @@ from crowetrade_operator.reconcile.audit_kept import MAX_BYTES, Kept, Place
 from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.integration.trail import told
-from crowetrade_operator_tests.samples import change, limit_manifest
+from crowetrade_operator_tests.samples import change, kill_manifest, limit_manifest
 from crowetrade_operator_tests.servers import NatsServer
 from crowetrade_operator_tests.waiting import counted, end, until
+from crowetrade_process.audit import trail as trail_module
 from crowetrade_process.audit.chain import End, Head
 from crowetrade_process.audit.trail import CAPACITY, Trail, connecting
 from crowetrade_process.audit.verification import KEPT_CONFIG_MAPS, end_text, place_of
@@ -81,6 +84,12 @@ def limits(namespace: str, *names: str, count: int = 0) -> list[Object]:
     ]
 
 
+def engaged(namespace: str) -> Object:
+    switch = kill_manifest("all", namespace)
+    metadata = {**switch["metadata"], "namespace": namespace, "uid": str(uuid.uuid4()), "resourceVersion": "1"}
+    return {**switch, "metadata": metadata, "spec": {"engaged": True, "engagedBy": "bob", "reason": "test"}}
+
+
 def edited(item: Object) -> Object:
     version = int(item["metadata"]["resourceVersion"]) + 1
     found = change(item, "spec.limits.maxOrderQuantity", str(1_000_000 + version))
@@ -106,8 +115,9 @@ async def leading(
     *items: Object,
     unreadable: Collection[str] = (),
     capacity: int = CAPACITY,
+    killed: bool = False,
 ) -> AsyncIterator[Shard]:
-    """An operator that finds these resources, and ends as one does."""
+    """An operator that finds these resources, and ends as one does, or keeps nothing more."""
     cache = Cache()
     trail = Trail(settings.operator_namespace, "crowetrade-operator", settings.pod_name, capacity=capacity)
     for item in items:
@@ -120,7 +130,8 @@ async def leading(
         yield shard
         await until("all to be on the bus", lambda: trail.settled)
         await end({task})
-    await shard.audit.finish()
+    if not killed:
+        await shard.audit.finish()
 
 
 def of(settings: Settings, *namespaces: str) -> Settings:
@@ -217,6 +228,59 @@ async def test_what_was_told_right_before_the_end_is_not_told_again(
     async with leading(cluster, bus, of(settings, "desk"), edited(limit)):
         pass
     assert [row[0] for row in await told(bus.url)] == ["CREATED", "CHANGED"]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first one", "a later one"])
+async def test_what_an_operator_had_told_when_it_was_killed_is_not_told_again(
+    cluster: Cluster, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 3600.0)
+    gone, limit, switch = *limits("desk", "gone", "limit"), engaged("desk")
+    expected = ["CREATED", "CREATED", "CREATED", "KILL"]
+    if not is_first:
+        async with leading(cluster, bus, of(settings, "desk"), gone, limit, switch):
+            pass
+    async with leading(cluster, bus, of(settings, "desk"), gone, limit, switch, killed=True) as shard:
+        shard.cache.put(edited(limit))
+        shard.cache.remove(edited(gone))
+        shard.cache.put(armed := change(switch, "spec.engaged", False) | {"metadata": edited(switch)["metadata"]})
+    expected += ["CHANGED", "DELETED", "CHANGED", "REARM"]
+    assert sorted(row[0] for row in await told(bus.url)) == sorted(expected)
+    async with leading(cluster, bus, of(settings, "desk"), edited(limit), armed):
+        pass
+    assert sorted(row[0] for row in await told(bus.url)) == sorted(expected)
+    async with leading(cluster, bus, of(settings, "desk"), edited(edited(limit)), armed):
+        pass
+    assert (await told(bus.url))[len(expected) :] == [("CHANGED", "desk", "limit", WHILE_AWAY)]
+
+
+async def test_what_was_stored_and_not_confirmed_when_the_operator_was_killed_is_not_told_again(
+    cluster: Cluster, bus: Bus, settings: Settings, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail_module, "FINISH_SECONDS", 0.1)
+    limit, unsent = limits("desk", "limit", "unsent")
+    async with leading(cluster, bus, of(settings, "desk"), limit, unsent):
+        pass
+    cache, trail = Cache(), Trail(settings.operator_namespace, "crowetrade-operator", settings.pod_name)
+    for item in (limit, unsent):
+        cache.put(item)
+    audit = AuditRecord(cluster, cache, bus, trail, of(settings, "desk"), {})
+    async with trail.writing(connecting(bus.url, "test")):
+        task = asyncio.create_task(audit.run())
+        await until("it to catch up", lambda: audit.is_caught_up)
+        trail.record_start("it leads")
+        await until("its first record and a checkpoint", lambda: trail._has_vouched)
+        nats_server.freeze()
+        cache.put(edited(limit))
+        await until("the first record to be sent", lambda: bool(trail._sent))
+        cache.put(edited(unsent))
+        await end({task})
+    nats_server.thaw()
+    await until("the bus to be back", lambda: bus.connected)
+    async with leading(cluster, bus, of(settings, "desk"), edited(limit), edited(unsent)):
+        pass
+    found = [(name, reason) for action, _, name, reason in await told(bus.url) if action == "CHANGED"]
+    assert found == [("limit", ""), ("unsent", WHILE_AWAY)]
 
 
 async def test_what_is_not_on_the_bus_is_not_kept(
@@ -339,6 +403,33 @@ async def test_what_the_operator_before_this_one_kept_goes_and_its_ends_stay(
             assert "resources" not in (await cluster.get(CONFIG_MAPS, settings.operator_namespace, name)).get(
                 "data", {}
             )
+
+
+async def test_an_operator_that_is_killed_between_two_config_maps_loses_no_end(
+    cluster: Cluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it moves what earlier operators kept in one ConfigMap."""
+    text = end_text(End(Head(1, bytes(32), 1), 1))
+    ends = {f"desk.venue-{number}": text for number in range(20)}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": KEPT_CONFIG_MAPS[0]}, "data": ends}
+    await cluster.create(CONFIG_MAPS, settings.operator_namespace, body)
+    writes = itertools.count()
+    create, merge = cluster.create, cluster.merge
+
+    def until_killed(write: Callable[..., Awaitable[Object]]) -> Callable[..., Awaitable[Object]]:
+        async def one(*arguments: Any) -> Object:
+            if next(writes) == 1:
+                raise RuntimeError("killed")
+            return await write(*arguments)
+
+        return one
+
+    monkeypatch.setattr(cluster, "create", until_killed(create))
+    monkeypatch.setattr(cluster, "merge", until_killed(merge))
+    store = await stored(cluster, settings)
+    with pytest.raises(RuntimeError, match="killed"):
+        await store.write(ends, {})
+    assert (await stored(cluster, settings)).ends == ends
 
 
 async def test_ends_come_before_resources_and_those_that_are_kept_before_new_ones(

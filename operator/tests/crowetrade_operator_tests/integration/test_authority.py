@@ -336,6 +336,22 @@ READS_IDENTITY: dict[str, Object] = {
     "all variables": {"containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": IDENTITY}}]}]},
     "a variable of an init container": {"initContainers": [{"name": "i", "image": "i", "env": [FROM_KEY]}]},
     "the volume of a strategy": {"volumes": [{"name": "v", "secret": {"secretName": "strategy-ema-identity"}}]},
+    "a second volume": {"volumes": [{"name": "e", "emptyDir": {}}, {"name": "v", "secret": {"secretName": IDENTITY}}]},
+    "what images are pulled with": {"imagePullSecrets": [{"name": "registry"}, {"name": IDENTITY}]},
+    **{
+        f"a volume of {source}": {"volumes": [{"name": "v", source: {**fields, reference: {"name": IDENTITY}}}]}
+        for source, reference, fields in (
+            ("cephfs", "secretRef", {"monitors": ["m"]}),
+            ("cinder", "secretRef", {"volumeID": "v"}),
+            ("csi", "nodePublishSecretRef", {"driver": "d.example"}),
+            ("flexVolume", "secretRef", {"driver": "a/b"}),
+            ("iscsi", "secretRef", {"targetPortal": "p", "iqn": "iqn.2026-11.example:a", "lun": 1}),
+            ("rbd", "secretRef", {"monitors": ["m"], "image": "i"}),
+            ("scaleIO", "secretRef", {"gateway": "g", "system": "s", "volumeName": "v"}),
+            ("storageos", "secretRef", {"volumeName": "v"}),
+        )
+    },
+    "a volume of azureFile": {"volumes": [{"name": "v", "azureFile": {"secretName": IDENTITY, "shareName": "s"}}]},
 }
 
 
@@ -356,6 +372,41 @@ def test_nobody_elses_pods_read_the_secret_with_the_identity_of_a_gateway_or_str
     if kind not in ("pods", "jobs"):  # their pods stay what they are, whoever asks
         changed = {"spec": body["spec"]}
         refused(server.send("PATCH", where, changed, TRADER), "hold the private keys of gateways and strategies")
+
+
+def test_the_table_has_every_field_of_a_pod_that_names_a_secret(server: Server) -> None:
+    """As the API server knows them: another version may bring more."""
+    schemas = server.send("GET", "/openapi/v3/api/v1")[1]["components"]["schemas"]
+    table = {path for spec in READS_IDENTITY.values() for path in _secrets_in(spec)}
+    # A path on the node.
+    assert set(_secrets_of("io.k8s.api.core.v1.PodSpec", schemas)) - {"volumes.cephfs.secretFile"} == table
+
+
+def _secrets_of(kind: str, schemas: Object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Paths of the fields below this schema that have to do with Secrets."""
+    for name, field in schemas[kind].get("properties", {}).items():
+        # All containers are of one kind here.
+        below = (*path, "containers" if name.endswith("Containers") else name)
+        one = field.get("items", field)
+        reference = next((part["$ref"] for part in (one, *one.get("allOf", [])) if "$ref" in part), "")
+        if "secret" in name.lower():
+            yield ".".join(below)
+        elif reference:
+            yield from _secrets_of(reference.rpartition("/")[2], schemas, below)
+
+
+def _secrets_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The same of an object."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _secrets_in(item, path)
+    elif isinstance(value, dict):
+        for name, field in value.items():
+            below = (*path, "containers" if name.endswith("Containers") else name)
+            if "secret" in name.lower():
+                yield ".".join(below)
+            else:
+                yield from _secrets_in(field, below)
 
 
 def test_nobody_looks_at_an_identity_by_a_container_that_is_added_to_a_running_pod(server: Server) -> None:

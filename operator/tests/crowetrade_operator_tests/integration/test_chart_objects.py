@@ -111,7 +111,8 @@ def test_an_api_server_takes_it(api_server: ApiServer, combination: str) -> None
     assert len(done.stdout.splitlines()) == len(objects)
 
 
-def _linted(chart: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+def linted(chart: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    """What helm lint says of the chart with these values."""
     command = [str(program("helm")), "lint", "--strict", "--quiet", "--kube-version", "1.30.0", str(chart)]
     command += [part for setting in settings for part in ("--set", setting)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -119,14 +120,14 @@ def _linted(chart: Path, *settings: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_helm_lint_finds_nothing(combination: str) -> None:
-    done = _linted(CHART, *COMBINATIONS[combination])
+    done = linted(CHART, *COMBINATIONS[combination])
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_helm_lint_would_find_what_is_not_yaml(tmp_path: Path) -> None:
     chart = shutil.copytree(CHART, tmp_path / "crowetrade")
     (chart / "templates/odd.yaml").write_text("kind: ConfigMap\n metadata: {}\n")
-    done = _linted(chart)
+    done = linted(chart)
     assert done.returncode != 0
     assert "odd.yaml" in done.stdout + done.stderr
 
@@ -173,7 +174,7 @@ def _kubectl(api_server: ApiServer, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _conforms(api_server: ApiServer, folder: Path, objects: list[Object]) -> list[str]:
+def conforms(api_server: ApiServer, folder: Path, objects: list[Object]) -> list[str]:
     """What kubeconform has against each object, empty where it has nothing."""
     _schemas(api_server, {(item["apiVersion"], item["kind"]) for item in objects}, folder)
     where = f"{folder}/{{{{.Group}}}}_{{{{.ResourceAPIVersion}}}}_{{{{.ResourceKind}}}}.json"
@@ -188,7 +189,7 @@ def _conforms(api_server: ApiServer, folder: Path, objects: list[Object]) -> lis
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_kubeconform_takes_it(api_server: ApiServer, combination: str, tmp_path: Path) -> None:
-    assert set(_conforms(api_server, tmp_path, _served(combination))) == {""}
+    assert set(conforms(api_server, tmp_path, _served(combination))) == {""}
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_kubeconform_takes_the_samples(api_server: ApiServer, tmp_path: Path) ->
     files = sorted((ROOT / "samples").glob("*.yaml"))
     samples = [item for file in files for item in yaml.safe_load_all(file.read_text()) if item and "kind" in item]
     assert len(samples) > 5
-    assert set(_conforms(api_server, tmp_path, samples)) == {""}
+    assert set(conforms(api_server, tmp_path, samples)) == {""}
 
 
 @pytest.mark.usefixtures("_our_schemas")
@@ -219,7 +220,7 @@ def test_kubeconform_refuses_an_unknown_field_and_a_wrong_type(api_server: ApiSe
     right, unknown, wrong = (strategy_manifest(name) for name in ("right", "unknown", "wrong"))
     unknown["spec"]["capitol"] = {"amount": "1000"}
     wrong["spec"]["suspend"] = "yes"
-    first, second, third = _conforms(api_server, tmp_path, [right, unknown, wrong])
+    first, second, third = conforms(api_server, tmp_path, [right, unknown, wrong])
     assert first == ""
     assert "capitol" in second
     assert "suspend" in third

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import ssl
+import time
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
+from crowetrade_operator.cluster.times import rfc3339
 from crowetrade_operator.errors import ClusterRefused
 from crowetrade_operator_tests.kstatus import kstatus
 from crowetrade_operator_tests.samples import (
@@ -19,6 +24,7 @@ from crowetrade_operator_tests.samples import (
     strategy_manifest,
     venue_manifest,
 )
+from crowetrade_operator_tests.servers import TOKEN, ApiServer
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -357,3 +363,31 @@ async def test_the_default_of_a_status_is_nobody_s_and_goes_with_the_first_that_
     assert (await cluster.apply(body, "status"))["status"] == written
     labelled = await cluster.merge(STRATEGIES, namespace, metadata["name"], {"metadata": {"labels": {"desk": "rates"}}})
     assert labelled["status"] == written
+
+
+@pytest.mark.parametrize("kind", NEW)
+async def test_the_column_reported_says_how_old_a_status_is(
+    api_server: ApiServer, cluster: Cluster, namespace: str, kind: str
+) -> None:
+    resource, manifest = NEW[kind]
+    created = await create(cluster, namespace, resource, manifest)
+    path = resource.path(namespace)
+    assert _cell(api_server, path, "Reported") is None
+    for days in (5, 2):
+        metadata = {"name": created["metadata"]["name"], "namespace": namespace}
+        written = {"observedGeneration": 1, "lastReportTime": rfc3339(time.time() - days * 86_400)}
+        body = {"apiVersion": created["apiVersion"], "kind": kind, "metadata": metadata, "status": written}
+        await cluster.apply(body, "status")
+        assert _cell(api_server, path, "Reported") == f"{days}d"
+
+
+def _cell(api_server: ApiServer, path: str, column: str) -> Any:
+    """Of the only row, as `kubectl get` asks for it."""
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    request = Request(f"{api_server.url}{path}", headers={"Accept": table, "Authorization": f"Bearer {TOKEN}"})
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with urlopen(request, timeout=15, context=context) as answer:
+        found = json.load(answer)
+    (row,) = found["rows"]
+    return dict(zip((item["name"] for item in found["columnDefinitions"]), row["cells"], strict=True))[column]

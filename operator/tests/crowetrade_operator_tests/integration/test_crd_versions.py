@@ -18,7 +18,7 @@ from crowetrade_api.names import GROUP
 from crowetrade_operator.cluster import undeclared
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import CUSTOM, DEPLOYMENTS, NAMESPACES, STRATEGIES, VENUES, ApiResource
-from crowetrade_operator.errors import NotFound
+from crowetrade_operator.errors import Conflict, NotFound
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.conftest import CRDS, served
 from crowetrade_operator_tests.integration.desk import (
@@ -316,11 +316,22 @@ async def migrate(client: Cluster) -> None:
     """Writes what was stored before as it is, and takes the version that nothing is stored in off the list."""
     for resource in map(at_v1beta1, CUSTOM):
         for item in (await client.list(resource))[0]:
-            place = item["metadata"]["namespace"], item["metadata"]["name"]
-            again = await client.replace(resource, *place, item)
-            same = await client.replace(resource, *place, again)
-            assert same["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"], "stored twice"
+            await stored_again(client, resource, item["metadata"]["namespace"], item["metadata"]["name"])
         stored = await client.get(CRDS, "", f"{resource.plural}.{GROUP}")
         stored["status"]["storedVersions"] = ["v1beta1"]
         path = CRDS.path("", stored["metadata"]["name"], "status")
         await client._request("PUT", "update", CRDS, path, {"fieldManager": "kubectl"}, stored)
+
+
+async def stored_again(client: Cluster, resource: ApiResource, namespace: str, name: str) -> None:
+    """One object, read again as often as the operator's status of it came between."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                found = await client.get(resource, namespace, name)
+                again = await client.replace(resource, namespace, name, found)
+                same = await client.replace(resource, namespace, name, again)
+            except Conflict:
+                continue
+            assert same["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"], "stored twice"
+            return

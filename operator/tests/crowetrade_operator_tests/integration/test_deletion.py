@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.names import FORCE_DELETE_ANNOTATION, Kind
-from crowetrade_operator.cluster.resources import DEPLOYMENTS, NAMESPACES, PODS, RISK_LIMITS, STRATEGIES, VENUES
+from crowetrade_operator.cluster.resources import (
+    DEPLOYMENTS,
+    KILL_SWITCHES,
+    NAMESPACES,
+    PODS,
+    RISK_LIMITS,
+    STRATEGIES,
+    VENUES,
+)
 from crowetrade_operator.errors import NotFound
 from crowetrade_operator.settings import Settings
 from crowetrade_operator_tests.decide.scenes import position
-from crowetrade_operator_tests.integration.desk import Desk, trading
-from crowetrade_operator_tests.samples import account, change, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.integration.desk import Desk, Gateway, trading
+from crowetrade_operator_tests.samples import (
+    account,
+    change,
+    kill_manifest,
+    limit_manifest,
+    strategy_manifest,
+    venue_manifest,
+)
+from crowetrade_operator_tests.servers import ApiServer, program
 from crowetrade_operator_tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -154,6 +173,55 @@ async def test_a_venue_that_is_deleted_first_stays_until_its_strategies_have_clo
         assert (await desk.told("ema", "Stopped"))["type"] == "Normal"
 
 
+async def test_kubectl_deletes_a_file_with_everything_and_what_is_held_is_closed_before(
+    desk: Desk, api_server: ApiServer, tmp_path: Path
+) -> None:
+    """One object after the other, the venue first; kubectl waits until all have gone."""
+    flattens = change(strategy_manifest(), "spec.deletionPolicy", "Flatten")
+    file = tmp_path / "everything.yaml"
+    items = [venue_manifest(), limit_manifest(), kill_manifest(engaged=False), flattens]
+    file.write_text(yaml.safe_dump_all([change(item, "metadata.namespace", desk.namespace) for item in items]))
+    async with trading(desk, flattens) as gateway:
+        await desk.create(KILL_SWITCHES, kill_manifest(engaged=False))
+        gateway.says(accounts=[account(positions=[position("-91000")])])
+        await desk.holds("-91000 EUR-USD")
+        command: list[str | Path] = [
+            program("kubectl"),
+            "--kubeconfig",
+            api_server.kubeconfig,
+            "delete",
+            "-f",
+            file,
+            "--timeout=60s",
+        ]
+        kubectl = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        try:
+            await desk.state(config_pb2.TRADING_STATE_FLATTEN)
+            await desk.idle()
+            assert kubectl.returncode is None, "it waits for what is held"
+            assert await desk.exists(VENUES, "sim-fx")
+            assert await desk.exists(STRATEGIES, "ema")
+            gateway.says(accounts=[account(stopped=True, positions=[position("0")])])
+            async with asyncio.timeout(60):
+                out, _ = await kubectl.communicate()
+        finally:
+            if kubectl.returncode is None:
+                kubectl.kill()
+                await kubectl.wait()
+        assert kubectl.returncode == 0, out.decode()
+        for resource, name in (
+            (STRATEGIES, "ema"),
+            (VENUES, "sim-fx"),
+            (RISK_LIMITS, "fx-desk"),
+            (KILL_SWITCHES, "all"),
+        ):
+            assert not await desk.exists(resource, name), name
+        for name, reason in (("ema", "Stopped"), ("sim-fx", "Halted")):
+            assert (await desk.told(name, reason))["type"] == "Normal"
+
+
 async def test_what_cannot_be_closed_is_named_when_the_strategy_goes(desk: Desk) -> None:
     async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")) as gateway:
         left = status_pb2.Remaining(quantity="900", reason="BelowMinQuantity", text="1000 at least", final=True)
@@ -177,9 +245,9 @@ REPLICA_SET = {
 
 
 @contextlib.asynccontextmanager
-async def _with_gateway_pod(desk: Desk) -> AsyncIterator[None]:
+async def _with_gateway_pod(desk: Desk) -> AsyncIterator[Gateway]:
     """A gateway that trades for a strategy with Flatten, and its pod, which takes its time when it is stopped."""
-    async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")):
+    async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")) as gateway:
         labels = (await desk.get(DEPLOYMENTS, "venue-sim-fx"))["spec"]["template"]["metadata"]["labels"]
         body = {
             "apiVersion": "v1",
@@ -197,7 +265,7 @@ async def _with_gateway_pod(desk: Desk) -> AsyncIterator[None]:
             },
         }
         await desk.noticed(await desk.create(PODS, body))
-        yield
+        yield gateway
 
 
 async def _stop_gateway_pod(desk: Desk) -> None:
@@ -214,6 +282,30 @@ async def test_a_namespace_that_ends_flattens_as_soon_as_its_gateway_is_stopped(
         await _stop_gateway_pod(desk)
         await desk.state(config_pb2.TRADING_STATE_FLATTEN)
         assert "deletionTimestamp" not in (await desk.get(STRATEGIES, "ema"))["metadata"]
+
+
+async def test_a_strategy_and_its_venue_that_end_with_their_namespace_wait_for_each_other_and_go(desk: Desk) -> None:
+    """The venue first, then the pod of its gateway, the strategy last; nothing can be made there any more."""
+    async with _with_gateway_pod(desk) as gateway:
+        gateway.says(accounts=[account(positions=[position("-91000")])])
+        await desk.holds("-91000 EUR-USD")
+        await desk.cluster.delete(NAMESPACES, "", desk.namespace)
+        await desk.delete(VENUES, "sim-fx")
+        await desk.phase(VENUES, "sim-fx", "Stopping")
+        await _stop_gateway_pod(desk)
+        await desk.state(config_pb2.TRADING_STATE_FLATTEN)
+        await desk.delete(STRATEGIES, "ema")
+        await desk.phase(STRATEGIES, "ema", "Stopping")
+        await desk.collect("strategy-ema")
+        await desk.idle()
+        assert await desk.exists(VENUES, "sim-fx"), "its strategy has a position"
+        assert await desk.exists(STRATEGIES, "ema"), "it has a position"
+        gateway.says(accounts=[account(stopped=True, positions=[position("0")])])
+        await desk.gone(STRATEGIES, "ema")
+        await desk.gone(VENUES, "sim-fx")
+        await desk.idle()
+        for name in ("ema", "sim-fx"):
+            assert not [item for item in await desk.events(name) if item["type"] == "Warning"]
 
 
 async def test_a_gateway_that_is_only_restarted_goes_on_as_it_was(desk: Desk) -> None:

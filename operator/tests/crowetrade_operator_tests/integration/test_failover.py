@@ -23,13 +23,17 @@ from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
 from crowetrade import subjects
+from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, LEASES, RISK_LIMITS, STRATEGIES, VENUES
-from crowetrade_operator_tests.fault_proxy import FaultProxy
+from crowetrade_operator.settings import LeaseTimes
+from crowetrade_operator_tests.decide.scenes import position
+from crowetrade_operator_tests.integration.desk import saying
 from crowetrade_operator_tests.integration.picture import generations, settled, told
-from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
-from crowetrade_operator_tests.servers import ApiServer, NatsServer, Process, Wire, free_port, nats_client
+from crowetrade_operator_tests.integration.replicas import OutsideDesk, Replica, replicas
+from crowetrade_operator_tests.samples import account, limit_manifest, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.servers import ApiServer, NatsServer, Wire, nats_client
 from crowetrade_operator_tests.waiting import end, until
 
 pytestmark = pytest.mark.integration
@@ -41,23 +45,6 @@ STARVED_SECONDS = 3 * DURATION
 STARVED_SHARE = 0.07
 CHANGE_TOLD = "Strategy ema Stopping"
 PUT_CONFIG = f"HPUB {subjects.key_subject(subjects.CONFIG_BUCKET, '')}".encode()
-
-
-@dataclass(slots=True)
-class Replica:
-    """One operator and its line to the API server."""
-
-    name: str
-    process: Process
-    proxy: FaultProxy
-
-    async def started(self) -> None:
-        """Waits until it has asked for the Lease."""
-        await until(f"{self.name} to ask for the Lease", lambda: self.proxy.asked)
-
-    @property
-    def last_write(self) -> float:
-        return self.proxy.writes[-1] if self.proxy.writes else float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,34 +159,13 @@ async def pair(
 ) -> AsyncIterator[Pair]:
     await cluster.create(VENUES, namespace, venue_manifest(namespace=namespace))
     await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
-    async with contextlib.AsyncExitStack() as stack:
-        replicas = {}
-        bus = await stack.enter_async_context(nats_client(nats_server.url))
+    async with nats_client(nats_server.url) as bus, contextlib.AsyncExitStack() as stack:
         line = Wire(nats_server.port)
         await line.mend()
         stack.push_async_callback(line.cut)
-        for name in ("operator-0", "operator-1"):
-            folder = tmp_path / name
-            folder.mkdir()
-            proxy = await stack.enter_async_context(FaultProxy(api_server, 1, slow_seconds=0.0).running())
-            environment = {
-                "OPERATOR_NAMESPACE": namespace,
-                "NAMESPACES": namespace,
-                "POD_NAME": name,
-                "NATS_URL": f"nats://127.0.0.1:{line.port}",
-                "KUBECONFIG": str(proxy.kubeconfig(folder)),
-                "HTTP_PORT": str(free_port()),
-                "TERMINATION_LOG": str(folder / "termination"),
-                "LEASE_DURATION_SECONDS": str(DURATION),
-                "LEASE_RENEW_SECONDS": str(RENEW),
-                "LEASE_RETRY_SECONDS": str(RETRY),
-            }
-            command: list[str | Path] = [sys.executable, "-m", "crowetrade_operator.main"]
-            replicas[name] = Replica(name, Process(name, command, folder, environment), proxy)
-            stack.callback(replicas[name].process.kill)
-            # One after the other: to start takes most of a busy machine.
-            await replicas[name].started()
-        found = Pair(cluster, namespace, bus, line, replicas)
+        lease, url = LeaseTimes(DURATION, RENEW, RETRY), f"nats://127.0.0.1:{line.port}"
+        both = await stack.enter_async_context(replicas(api_server, namespace, url, tmp_path, lease))
+        found = Pair(cluster, namespace, bus, line, both)
         editing = asyncio.create_task(found.edits())
         try:
             yield found
@@ -254,6 +220,36 @@ async def test_what_a_leader_has_told_and_not_written_is_not_told_again_by_the_n
     assert await pair.outcome(before, wanted) == wanted
 
 
+async def test_a_leader_that_is_killed_when_it_has_let_a_strategy_go_leaves_it_to_nobody(pair: Pair) -> None:
+    """The finalizer is gone, and what would have been told with it. What is left of a position stands at its venue."""
+    leader = await pair.leads()
+    desk = OutsideDesk(pair.cluster, pair.namespace, pair.bus)
+    held = leader.proxy.hold_write("/strategies/ema")
+    left = status_pb2.AccountPosition(quantity="900", unattributed="900")
+    left.instrument.symbol = "EUR-USD"
+    async with saying(desk, accounts=[account(stopped=True, positions=[position("900")])]) as gateway:
+        await desk.holds("900 EUR-USD")
+        await desk.delete(STRATEGIES, "ema")
+        await until("the leader to let it go", held.arrived.is_set)
+        leader.process.kill()
+        assert await held.carry_out() == HTTPStatus.OK
+        await desk.gone(STRATEGIES, "ema")
+        gateway.says(positions=[left])
+        await pair.taken_over(leader)
+
+        async def forgotten() -> bool:
+            return not (await desk.config()).strategies
+
+        await until("its gateway to serve it no more", forgotten)
+
+        async def shown() -> bool:
+            positions = (await desk.get(VENUES, "sim-fx"))["status"]["positions"]
+            return bool(positions[0]["unattributed"] == "900")
+
+        await until("the position to be its account's", shown)
+        assert [item["reason"] for item in await desk.events("ema") if item["action"] == "Delete"] == []
+
+
 async def test_a_leader_that_is_stopped_is_followed_at_once(pair: Pair) -> None:
     leader, now = await pair.leads(), asyncio.get_running_loop().time
     leader.process.send(signal.SIGTERM)
@@ -289,7 +285,9 @@ async def test_a_leader_that_was_frozen_writes_nothing_when_it_thaws(pair: Pair)
     await until("it to notice and end", lambda: not leader.process.running)
     assert leader.last_write < taken
     assert "lease has ended" in leader.process.log.read_text()
-    assert "stood still for" in leader.process.log.read_text()
+    message = (leader.process.log.parent / "termination").read_text()
+    assert "lease has ended" in message
+    assert "stood still for" in message
     assert await pair.outcome(before, wanted) == wanted
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from crowetrade_operator.cluster.resources import (
     CONFIG_MAPS,
     CUSTOM,
     DEPLOYMENTS,
+    LEASES,
     NETWORK_POLICIES,
     RISK_LIMITS,
     SERVICES,
@@ -41,9 +43,10 @@ from crowetrade_operator.settings import LeaseTimes, Settings
 from crowetrade_operator_tests.fault_proxy import BY_REQUEST, Fault, FaultProxy
 from crowetrade_operator_tests.integration.desk import Desk, running, trading
 from crowetrade_operator_tests.integration.picture import generations, settled, told
+from crowetrade_operator_tests.integration.replicas import OutsideDesk, Replica, replicas
 from crowetrade_operator_tests.samples import limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, nats_client
-from crowetrade_operator_tests.waiting import end, until
+from crowetrade_operator_tests.waiting import WAIT_SECONDS, end, until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -53,35 +56,54 @@ SHARE = 0.1
 WATCH_SECONDS = 4.0
 PAUSE_SECONDS = 0.2
 STRATEGIES_MADE = 6
+# As long as it takes a second operator to follow, and to work for a moment.
+PAIR_SECONDS = max(SECONDS, 20.0)
+# Later than half a renew deadline: two slow renewals in a row end a leader.
+SLOW_FOR_A_LEASE_SECONDS = 12.0
+# The Lease expires, and requests of whoever follows are spoiled as well, its lists too.
+FOLLOWED_SECONDS = 90.0
 
 
 async def _work(desk: Desk) -> None:
     """What users and others do: the same each time."""
     rng = random.Random(SEED)
+    await _begin(desk)
+    for _ in range(round(SECONDS / PAUSE_SECONDS)):
+        await _edit(desk, rng)
+    await _end(desk)
+
+
+async def _begin(desk: Desk) -> None:
     await desk.create(VENUES, venue_manifest("other"))
     for number in range(STRATEGIES_MADE):
         await desk.create(STRATEGIES, strategy_manifest(f"s{number}"))
-    for _ in range(round(SECONDS / PAUSE_SECONDS)):
-        name = f"s{rng.randrange(STRATEGIES_MADE)}"
-        match rng.randrange(5):
-            case 0:
-                amount = str(rng.randrange(1, 9) * 1000)
-                await desk.patch(STRATEGIES, name, {"spec": {"capital": {"amount": amount}}})
-            case 1:
-                await desk.patch(STRATEGIES, name, {"spec": {"suspend": rng.random() < 0.5}})
-            case 2:
-                child = rng.choice((SERVICES, CONFIG_MAPS, NETWORK_POLICIES))
-                with contextlib.suppress(NotFound):
-                    await desk.delete(child, f"strategy-{name}")
-            case 3:
-                await desk.create(RISK_LIMITS, limit_manifest("passing"))
-                await desk.delete(RISK_LIMITS, "passing")
-            case 4:
-                await desk.delete(STRATEGIES, name)
-                await desk.gone(STRATEGIES, name)
-                await desk.collect(f"strategy-{name}")
-                await desk.create(STRATEGIES, strategy_manifest(name))
-        await asyncio.sleep(rng.uniform(0.0, 2 * PAUSE_SECONDS))
+
+
+async def _edit(desk: Desk, rng: random.Random, gone_seconds: float = WAIT_SECONDS) -> None:
+    name = f"s{rng.randrange(STRATEGIES_MADE)}"
+    match rng.randrange(5):
+        case 0:
+            amount = str(rng.randrange(1, 9) * 1000)
+            await desk.patch(STRATEGIES, name, {"spec": {"capital": {"amount": amount}}})
+        case 1:
+            await desk.patch(STRATEGIES, name, {"spec": {"suspend": rng.random() < 0.5}})
+        case 2:
+            child = rng.choice((SERVICES, CONFIG_MAPS, NETWORK_POLICIES))
+            with contextlib.suppress(NotFound):
+                await desk.delete(child, f"strategy-{name}")
+        case 3:
+            await desk.create(RISK_LIMITS, limit_manifest("passing"))
+            await desk.delete(RISK_LIMITS, "passing")
+        case 4:
+            await desk.delete(STRATEGIES, name)
+            await desk.gone(STRATEGIES, name, gone_seconds)
+            await desk.collect(f"strategy-{name}")
+            await desk.create(STRATEGIES, strategy_manifest(name))
+    await asyncio.sleep(rng.uniform(0.0, 2 * PAUSE_SECONDS))
+
+
+async def _end(desk: Desk) -> None:
+    """All as its manifest says, and every other one suspended."""
     for number in range(STRATEGIES_MADE):
         wanted = strategy_manifest(f"s{number}")["spec"]
         await desk.patch(STRATEGIES, f"s{number}", {"spec": {**wanted, "suspend": number % 2 == 0}})
@@ -170,6 +192,90 @@ async def test_afterwards_everything_is_as_if_nothing_had_been(
         untouched = [f"Deployment {name}" for name in ("venue-sim-fx", "venue-other", "strategy-ema")]
         assert {name: disturbed[name] for name in untouched} == {name: undisturbed[name] for name in untouched}
         assert _exact(events_of_faults) <= _exact(events), "something was told twice"
+
+
+@dataclass(slots=True)
+class _Terms:
+    """Starts operators again that have ended, as a kubelet does, and knows how long each start has worked."""
+
+    replicas: Mapping[str, Replica]
+    # By replica: how many writes there were at each of its ends.
+    ends: dict[str, list[int]]
+
+    async def run(self) -> None:
+        while True:
+            for name, replica in self.replicas.items():
+                if not replica.process.running:
+                    self.ends[name].append(len(replica.proxy.writes))
+                    replica.process.start()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def worked(self) -> list[tuple[float, float, str]]:
+        """The first and the last write of each start that wrote something, in order, and whose they are."""
+        found = []
+        for name, replica in self.replicas.items():
+            writes = replica.proxy.writes
+            for first, last in itertools.pairwise([0, *self.ends[name], len(writes)]):
+                if last > first:
+                    found.append((writes[first], writes[last - 1], name))
+        return sorted(found)
+
+
+@contextlib.asynccontextmanager
+async def _kubelet(replicas: Mapping[str, Replica]) -> AsyncIterator[_Terms]:
+    terms = _Terms(replicas, {name: [] for name in replicas})
+    running = asyncio.create_task(terms.run())
+    try:
+        yield terms
+    finally:
+        await end({running})
+
+
+@pytest.mark.no_cover
+async def test_two_operators_with_the_lease_of_the_chart_leave_the_same_and_never_work_at_once(
+    api_server: ApiServer, cluster: Cluster, namespace: str, settings: Settings, tmp_path: Path
+) -> None:
+    """The same faults, also for their Lease, while the first leader is killed and whoever ends is started again."""
+    now, lease = asyncio.get_running_loop().time, LeaseTimes()
+    assert (lease.duration, lease.renew, lease.retry) == (15.0, 10.0, 2.0)
+    async with (
+        nats_client(settings.nats_url) as bus,
+        replicas(api_server, namespace, settings.nats_url, tmp_path, lease, SLOW_FOR_A_LEASE_SECONDS) as both,
+        _kubelet(both) as terms,
+    ):
+        desk = OutsideDesk(cluster, namespace, bus)
+        async with trading(desk), _garbage_collector(desk):
+            await _begin(desk)
+            await _end(desk)
+            wanted = await settled(cluster, namespace, bus=bus)
+            before = await generations(cluster, namespace)
+            proxies = [replica.proxy for replica in both.values()]
+            for proxy in proxies:
+                proxy.share, proxy.watch_seconds = SHARE, WATCH_SECONDS
+                for resource in watched():
+                    proxy.end_watches(resource.plural, Fault.WATCH_DROPPED)
+            try:
+                rng, until_then = random.Random(SEED), now() + PAIR_SECONDS
+                holder = (await cluster.get(LEASES, namespace, "crowetrade-operator"))["spec"]["holderIdentity"]
+                both[holder].process.kill()
+                while now() < until_then:
+                    await _edit(desk, rng, FOLLOWED_SECONDS)
+                await _end(desk)
+            finally:
+                for proxy in proxies:
+                    proxy.share = proxy.watch_seconds = 0.0
+            await settled(cluster, namespace, wanted, bus, FOLLOWED_SECONDS)
+            after = await generations(cluster, namespace)
+        worked = terms.worked()
+        spoiled = sum((proxy.spoiled for proxy in proxies), Counter[Fault]())
+        restarts = sum(map(len, terms.ends.values()))
+        sys.stderr.write(f"spoiled {spoiled.total()} requests in {PAIR_SECONDS:g} s, {restarts} restarts, {worked}\n")
+        assert len(worked) > 1, "nobody has followed the one that was killed"
+        assert [(one, other) for one, other in itertools.pairwise(worked) if one[1] >= other[0]] == [], "both write"
+        untouched = [f"Deployment {name}" for name in ("venue-sim-fx", "venue-other", "strategy-ema")]
+        assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+        for replica in both.values():
+            assert "Traceback" not in replica.process.log.read_text()
 
 
 def _exact(events: Counter[str]) -> Counter[str]:

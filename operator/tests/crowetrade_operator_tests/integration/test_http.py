@@ -50,7 +50,7 @@ async def test_metrics_speak_of_work_queue_api_and_bus(desk: Desk) -> None:
 
 STALLS = {
     "a reconcile that never ends": ("STALLED_RECONCILE_SECONDS", "reconcile: a reconcile has run for 0 s"),
-    "a key that nobody takes": ("STALLED_QUEUE_SECONDS", "queue: a key has waited for 0 s"),
+    "a key that nobody takes": ("STALLED_QUEUE_SECONDS", "queue: keys have waited for 0 s, and none was taken"),
 }
 
 

@@ -22,13 +22,24 @@ MADE = (
 )
 
 
+IDENTITIES = {
+    "plain http": ({"IDENTITY_SOURCE": "Vault", "VAULT_ADDR": ADDRESS}, ("IdentityUnencrypted", "PlainHttp"), ADDRESS),
+    "none": ({}, ("IdentityDisabled", "NoIdentitySource"), "whoever reaches the bus may write limits"),
+}
+
+
+@pytest.fixture(params=IDENTITIES)
+def case(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Of an operator whose identities come from Vault over plain http."""
-    return replace(settings, identity={"IDENTITY_SOURCE": "Vault", "VAULT_ADDR": ADDRESS})
+def settings(settings: Settings, case: str) -> Settings:
+    return replace(settings, identity=IDENTITIES[case][0])
 
 
-async def test_identities_that_come_over_plain_http_are_told_by_every_resource(desk: Desk) -> None:
+async def test_identities_that_protect_nobody_are_told_by_every_resource(desk: Desk, case: str) -> None:
+    _, wanted, words = IDENTITIES[case]
     for resource, manifest in MADE:
         await desk.create(resource, manifest)
         name = manifest["metadata"]["name"]
@@ -36,7 +47,7 @@ async def test_identities_that_come_over_plain_http_are_told_by_every_resource(d
         async def told(resource: ApiResource = resource, name: str = name) -> bool:
             conditions = (await desk.get(resource, name)).get("status", {}).get("conditions", [])
             return any(
-                (item["type"], item["reason"]) == ("IdentityUnencrypted", "PlainHttp") and ADDRESS in item["message"]
+                (item["type"], item["reason"]) == wanted and item["status"] == "True" and words in item["message"]
                 for item in conditions
             )
 

@@ -17,6 +17,7 @@ from crowetrade_operator.cluster.resources import (
     SERVICE_ACCOUNTS,
     SERVICES,
     STRATEGIES,
+    VENUES,
     ApiResource,
 )
 from crowetrade_operator.reconcile import writes
@@ -314,6 +315,46 @@ async def test_a_repair_names_who_wrote(desk: Desk) -> None:
         event = await desk.told("sim-fx", "ChildRepaired")
         assert "spec.paused changed by kubectl-rollout, and put back. To keep the operator" in event["note"]
         assert "trading.crowetrade.io/paused" in event["note"]
+
+
+NOT_TAKEN_BACK: dict[str, tuple[ApiResource, str, Any]] = {
+    "pods of two versions at once": (
+        DEPLOYMENTS,
+        GATEWAY,
+        [{"op": "replace", "path": "/spec/strategy", "value": {"type": "RollingUpdate"}}],
+    ),
+    "another source of a volume of ours": (
+        DEPLOYMENTS,
+        GATEWAY,
+        [{"op": "replace", "path": "/spec/template/spec/volumes/0", "value": {"name": "config", "emptyDir": {}}}],
+    ),
+    "a configuration that nobody changes any more": (
+        CONFIG_MAPS,
+        GATEWAY,
+        [{"op": "add", "path": "/immutable", "value": True}, {"op": "replace", "path": "/data", "value": {}}],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_TAKEN_BACK)
+async def test_what_no_change_takes_back_is_told_with_what_to_do(desk: Desk, case: str) -> None:
+    resource, name, patch = NOT_TAKEN_BACK[case]
+    async with trading(desk):
+        await desk.idle()
+        await Other(desk).patch(resource, name, patch)
+        await desk.condition(VENUES, "sim-fx", "Ready", "False", "RefusedByCluster")
+        message = condition_of(await desk.get(VENUES, "sim-fx"), "Ready")["message"]
+        assert f"{resource.kind} {name}" in message
+        assert f"delete it in namespace {desk.namespace}, and it is made again" in message
+        await desk.delete(resource, name)
+
+        async def is_accepted() -> bool:
+            return condition_of(await desk.get(VENUES, "sim-fx"), "Ready").get("reason") != "RefusedByCluster"
+
+        await until("the object to be made again", is_accepted)
+        found = await desk.get(resource, name)
+        assert found.get("immutable") is None
+        assert found.get("spec", {}).get("strategy", {"type": "Recreate"}) == {"type": "Recreate"}
 
 
 QUANTITIES = [

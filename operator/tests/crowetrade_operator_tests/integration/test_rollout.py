@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from crowetrade_api.names import CONFIG_HASH_ANNOTATION, PAUSED_ANNOTATION
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, STRATEGIES
+from crowetrade_operator.cluster.objects import version_of
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, STRATEGIES, VENUES
 from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
+from crowetrade_operator_tests.integration.picture import generations
 from crowetrade_operator_tests.kstatus import kstatus
-from crowetrade_operator_tests.samples import account, change, strategy_manifest
-from crowetrade_operator_tests.waiting import until
+from crowetrade_operator_tests.samples import account, change, strategy_manifest, venue_manifest
+from crowetrade_operator_tests.waiting import end, until
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -48,6 +53,30 @@ async def test_a_change_waits_for_flat_and_is_rolled_out_then(desk: Desk) -> Non
         await desk.condition(STRATEGIES, "ema", "Reconciling", "False", "AsDesired")
 
 
+async def test_another_instrument_of_its_venue_waits_for_flat(desk: Desk) -> None:
+    venue = venue_manifest()["spec"]
+    venue["instruments"].append({**venue["instruments"][0], "symbol": "GOOGL"})
+    venue["simulated"]["data"].append({"symbol": "GOOGL", "sample": "googl-1d"})
+    async with trading(desk) as gateway:
+        await desk.noticed(await desk.patch(VENUES, "sim-fx", {"spec": venue}))
+        gateway.says(accounts=[account(positions=[position("1000")])])
+        await desk.holds("1000 EUR-USD")
+        before = await _runs(desk)
+        instruments = [{"symbol": "GOOGL", "venueRef": {"name": "sim-fx"}}]
+        await desk.patch(STRATEGIES, "ema", {"spec": {"instruments": instruments}})
+        await desk.condition(STRATEGIES, "ema", "Reconciling", "True", "WaitingForFlat")
+        await desk.idle()
+        assert await _runs(desk) == before
+        assert [item.strategy for item in (await desk.config()).strategies] == ["ema"]
+        gateway.says(accounts=[account(positions=[position("0")])])
+
+        async def rolled() -> bool:
+            hashed, content = await _runs(desk)
+            return hashed != before[0] and "GOOGL" in content and "EUR-USD" not in content
+
+        await until("the change to be rolled out", rolled)
+
+
 async def test_immediate_does_not_wait(desk: Desk) -> None:
     async with trading(desk) as gateway:
         gateway.says(accounts=[account(positions=[position("1000")], open_orders=1)])
@@ -60,6 +89,58 @@ async def test_immediate_does_not_wait(desk: Desk) -> None:
             return (await _runs(desk))[0] != before[0]
 
         await until("the change to be rolled out", rolled)
+
+
+QUIET: dict[str, Object] = {
+    "an annotation": {"metadata": {"annotations": {"note": "x"}}},
+    "a label": {"metadata": {"labels": {"team": "rates"}}},
+    "deletionPolicy": {"spec": {"deletionPolicy": "Flatten"}},
+    # The last: with Immediate nothing waits.
+    "updatePolicy": {"spec": {"agents": {"updatePolicy": "Immediate"}}},
+}
+
+
+@contextlib.asynccontextmanager
+async def _statuses(desk: Desk) -> AsyncIterator[list[Object]]:
+    """Every status of the strategy that is stored from now on, however briefly."""
+    _, version = await desk.cluster.list(STRATEGIES, desk.namespace)
+    found: list[Object] = []
+
+    async def watch() -> None:
+        async for event, item in desk.cluster.watch(STRATEGIES, version, desk.namespace):
+            if event == "MODIFIED":
+                found.append(item)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield found
+    finally:
+        await end({watching})
+
+
+async def test_what_the_agents_do_not_read_restarts_nothing_and_does_not_wait(desk: Desk) -> None:
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(positions=[position("1000")])])
+        await desk.holds("1000 EUR-USD")
+        await desk.idle()
+        written, ran = await generations(desk.cluster, desk.namespace), await _runs(desk)
+        async with _statuses(desk) as statuses:
+            for what, patch in QUIET.items():
+                edited = await desk.patch(STRATEGIES, "ema", patch)
+                await desk.noticed(edited)
+
+                async def observed(generation: int = edited["metadata"]["generation"]) -> bool:
+                    return bool((await desk.get(STRATEGIES, "ema"))["status"]["observedGeneration"] == generation)
+
+                await until(f"the edit of {what} to be observed", observed)
+                await desk.idle()
+                assert await generations(desk.cluster, desk.namespace) == written, what
+                assert await _runs(desk) == ran, what
+            last = version_of(await desk.get(STRATEGIES, "ema"))
+            await until("the watch to bring the last", lambda: version_of(statuses[-1]) >= last)
+        assert {(condition_of(item, "Reconciling")["status"], item["status"]["phase"]) for item in statuses} == {
+            ("False", "Trading")
+        }
 
 
 async def test_while_paused_a_change_waits_and_nothing_claims_that_it_runs(desk: Desk) -> None:

@@ -185,9 +185,9 @@ async def test_a_namespace_goes_from_one_shard_to_another_with_its_label(
         ):
 
             async def made() -> bool:
-                return bool(await cluster.get(SERVICES, namespace, "venue-sim-fx"))
+                return bool(await cluster.get(DEPLOYMENTS, namespace, "venue-sim-fx"))
 
-            await until("fx to work", made)
+            await until("fx to have made everything", made)
             await until("fx to have one", works_in(fx, namespace))
             await until("rates to have one", works_in(rates, other))
             taken = len(rates_line.writes)

@@ -6,13 +6,13 @@ by a CRD that knows it, and the cache is given what the other version would have
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.names import FORCE_DELETE_ANNOTATION
+from crowetrade_operator.cluster.cache import Listed
 from crowetrade_operator.cluster.resources import RISK_LIMITS, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, trading
@@ -33,7 +33,7 @@ Object = dict[str, Any]
 def misread(desk: Desk, of: ApiResource, name: str, path: str, value: Any) -> None:
     """From now on every event and every list brings the object with a word that this operator does not know."""
     cache = desk.parts.context.cache
-    put, replace = cache.put, cache.replace
+    put, listed = cache.put, cache.listed
 
     def changed(item: Object) -> Object:
         same = item["kind"] == of.kind and item["metadata"]["name"] == name
@@ -42,11 +42,11 @@ def misread(desk: Desk, of: ApiResource, name: str, path: str, value: Any) -> No
     def put_changed(item: Object) -> bool:
         return put(changed(item))
 
-    def replace_changed(resource: ApiResource, namespace: str, items: Iterable[Object], version: str) -> list[Object]:
-        return replace(resource, namespace, map(changed, items), version)
+    def listed_changed(item: Object) -> Listed:
+        return listed(changed(item))
 
     cache.put = put_changed  # type: ignore[method-assign]
-    cache.replace = replace_changed  # type: ignore[method-assign]
+    cache.listed = listed_changed  # type: ignore[method-assign]
 
 
 async def misread_from_now(desk: Desk, resource: ApiResource, name: str, path: str, value: Any) -> None:

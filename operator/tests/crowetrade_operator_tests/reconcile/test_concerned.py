@@ -94,7 +94,7 @@ EVENTS: dict[str, tuple[Callable[[World], None], list[str]]] = {
     "a strategy's status is written": (lambda world: world.put(world.strategy("s0", "a"), {"phase": "Trading"}), []),
     "what a strategy has left is recorded": (
         lambda world: world.put(
-            world.strategy("s0", "a"), {"venues": [{"namespace": "desk", "name": "b", "use": "CloseOnly"}]}
+            world.strategy("s0", "a"), {"venues": [{"namespace": "desk", "name": "b", "symbols": []}]}
         ),
         [LIMIT, "Strategy desk/s0", VENUE_A, VENUE_B],
     ),

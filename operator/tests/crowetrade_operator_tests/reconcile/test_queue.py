@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowetrade_operator.reconcile.queue import SECOND_LINE_EVERY, WorkQueue, work
+from crowetrade_operator.reconcile.queue import SECOND_LINE_EVERY, TURN_SECONDS, WorkQueue, work
 from crowetrade_operator_tests.waiting import end
 
 
@@ -166,18 +166,25 @@ async def test_one_that_ends_hands_out_nothing_more_and_waits_for_what_is_being_
     waiting.cancel()
 
 
-async def test_keys_that_have_nothing_to_wait_for_leave_the_event_loop_to_others() -> None:
-    queue: WorkQueue[int] = WorkQueue()
-    for number in range(40):
-        queue.add(number)
-    between, seen = 0, list[int]()
+@pytest.mark.parametrize(
+    ("seconds", "at_most"),
+    [(TURN_SECONDS * 2, 1), (TURN_SECONDS / 0.9, 1), (TURN_SECONDS / 1.9, 2), (TURN_SECONDS / 4.9, 5)],
+)
+async def test_keys_that_have_nothing_to_wait_for_leave_the_event_loop_to_others(seconds: float, at_most: int) -> None:
+    now, between, seen = 0.0, 0, Counter[int]()
 
     async def handle(key: int) -> None:
-        seen.append(between)
+        nonlocal now
+        now += seconds
+        seen[between] += 1
 
+    queue: WorkQueue[int] = WorkQueue(clock=lambda: now)
+    for number in range(40):
+        queue.add(number)
     workers = {asyncio.create_task(work(queue, handle)) for _ in range(8)}
     while len(queue):
         between += 1
         await asyncio.sleep(0)
     await end(workers)
-    assert len(set(seen)) == 40, "the loop goes around between any two"
+    assert seen.total() == 40
+    assert max(seen.values()) == at_most, "then the loop goes around"

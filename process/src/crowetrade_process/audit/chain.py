@@ -60,13 +60,14 @@ def seal(
     content: audit_pb2.AuditEvent | audit_pb2.Checkpoint,
     told_sequence: int = 0,
 ) -> tuple[bytes, Head]:
-    """The bytes of the record that follows `head`, and the head after it. Its time is never before that of `head`.
-    `told_sequence`: of the event of the writer's journal that it tells; 0 for what is in no journal."""
+    """The bytes of the record that follows `head`, and the head after it. Its time may be before that of `head`, which
+    a clock that was ahead has written. `told_sequence`: of the event of the writer's journal that it tells; 0 for what
+    is in no journal."""
     record = audit_pb2.AuditRecord(
         writer=writer,
         instance=instance,
         sequence=head.sequence + 1,
-        recorded_unix_ns=max(now_ns, head.recorded_unix_ns),
+        recorded_unix_ns=now_ns,
         previous_hash=head.record_hash,
         previous_unix_ns=head.recorded_unix_ns,
         told_sequence=told_sequence or head.told_sequence,
@@ -139,8 +140,5 @@ class Chain:
             )
         if record.previous_hash != self.head.record_hash:
             raise AuditBroken(f"record {found} of {self.writer} does not follow record {after}: the hashes differ")
-        if (
-            record.previous_unix_ns != self.head.recorded_unix_ns
-            or record.recorded_unix_ns < self.head.recorded_unix_ns
-        ):
+        if record.previous_unix_ns != self.head.recorded_unix_ns:
             raise AuditBroken(f"record {found} of {self.writer} does not follow record {after}: the times differ")

@@ -2,7 +2,8 @@
 
 `record` never waits: events go into a queue bounded by number and size, and one task appends them over a connection of
 its own. Beyond its share a namespace's events are summed up (see quota). What does not fit is counted, and the number
-is recorded as soon as something can be written again. While the bus is away events wait.
+is recorded as soon as something can be written again. While the bus is away events wait, and while the certificate of
+the process is not valid: nothing is written that it could not sign soon, see verification.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import structlog
 from nats.aio.client import Client
@@ -22,7 +24,7 @@ from nats.errors import Error as NatsError
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_process.audit import metrics
-from crowetrade_process.audit.chain import End, bounded, digest, seal
+from crowetrade_process.audit.chain import End, Head, bounded, digest, seal
 from crowetrade_process.audit.checkpoints import checkpoint
 from crowetrade_process.audit.errors import AuditBroken, AuditUnavailable
 from crowetrade_process.audit.quota import BYTES_PER_DAY, Quota
@@ -91,6 +93,9 @@ class Trail:
         # With the sequence of the event of the journal that each tells, or 0.
         self._waiting: deque[tuple[audit_pb2.AuditEvent, int]] = deque()
         self._found: list[tuple[audit_pb2.AuditEvent, int]] = []
+        self._journal_ends_with = 0
+        # Up to which event of the journal the chain told when this process looked or wrote last.
+        self._told_sequence: int | None = None
         self._waiting_bytes = 0
         self._lost = 0
         self._arrived = asyncio.Event()
@@ -101,6 +106,8 @@ class Trail:
         self._sent: dict[bytes, audit_pb2.AuditEvent | None] = {}
         self._unvouched = 0
         self._has_vouched = False
+        # Hash of the checkpoint that this process wrote last.
+        self._vouched_hash = b""
         self._problem = ""
         self._vouch_at = 0.0
 
@@ -118,11 +125,11 @@ class Trail:
             metrics.SUMMED.inc()
         self._arrived.set()
 
-    def record_found(self, events: Iterable[tuple[audit_pb2.AuditEvent, int]]) -> None:
+    def record_found(self, events: Iterable[tuple[audit_pb2.AuditEvent, int]], ends_with: int) -> None:
         """Of what the writer's journal holds when it is opened, oldest first, with its sequences there, that which the
         chain does not tell yet: a process may end after an event is stored and before it is told. Before what is
-        recorded from now on."""
-        self._found = [*events]
+        recorded from now on. `ends_with` is the last sequence of the journal."""
+        self._found, self._journal_ends_with = [*events], ends_with
         self._arrived.set()
 
     def _has_room(self, size: int) -> bool:
@@ -142,6 +149,11 @@ class Trail:
     def settled(self) -> bool:
         """Whether all that was recorded is on the bus, apart from what is being summed up."""
         return not self._waiting and not self._found and not self._lost
+
+    @property
+    def end(self) -> End | None:
+        """Where the chain ended when something was written last; nothing while something is being written."""
+        return self._end
 
     @property
     def summing(self) -> Collection[str]:
@@ -190,7 +202,7 @@ class Trail:
                     self._put_sums(self._quota.take(self._clock()))
                 await self._write_all()
                 if self._unvouched and time.monotonic() >= self._vouch_at:
-                    await self._vouch()
+                    await self._append(None)
             except _RETRIED as error:
                 self._not_written(str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -232,7 +244,7 @@ class Trail:
             metrics.WAITING.set(len(self._waiting))
             self._written.set()
             if self._unvouched >= CHECKPOINT_RECORDS:
-                await self._vouch()
+                await self._append(None)
         if self._lost:
             lost = self._lost
             await self._append(
@@ -250,16 +262,15 @@ class Trail:
 
     async def _put_found(self) -> None:
         self._end = self._end or await WriterStream(self._connected, self._subject).end()
-        told = self._end.head.told_sequence
-        untold = [(event, sequence) for event, sequence in self._found if sequence > told]
+        head = self._end.head
+        untold = [found for found in self._found if found[1] > head.told_sequence]
+        if head.told_sequence > self._journal_ends_with:
+            # The journal has begun again, or has lost its end, and nothing of it was told since.
+            untold = [found for found in self._found if found[0].at_unix_ns > head.recorded_unix_ns]
         self._waiting.extendleft(reversed(untold))
         self._waiting_bytes += sum(event.ByteSize() for event, _ in untold)
         self._found = []
         self._written.set()
-
-    async def _vouch(self) -> None:
-        await self._append(None)
-        self._unvouched, self._has_vouched = 0, True
 
     @property
     def _connected(self) -> Client:
@@ -267,35 +278,64 @@ class Trail:
         return self._client
 
     async def _append(self, event: audit_pb2.AuditEvent | None, told_sequence: int = 0) -> None:
-        """Appends an event, or a checkpoint of what is there. Raises AuditUnavailable, AuditBroken."""
+        """Appends an event, or a checkpoint of what is there; before an event also the checkpoint that is missing.
+        Raises AuditUnavailable, AuditBroken, IdentityUnavailable."""
         stream = WriterStream(self._connected, self._subject)
         for _ in range(TRIES_AT_ONCE):
             after, self._end = self._end or await stream.end(), None
+            if self._told_sequence is None:
+                self._told_sequence = after.head.told_sequence
             if self._sent.get(after.head.record_hash, _NOTHING) is event:  # what was not confirmed has arrived
                 return self._appended(after, event)
-            now_ns = max(self._clock_ns(), after.head.recorded_unix_ns)
-            content = event or checkpoint(after.head, self.writer, now_ns, self._credentials())
-            payload, head = seal(after.head, self.writer, self._instance, now_ns, content, told_sequence)
-            self._sent[digest(payload)] = event
+            if self._told_sequence < told_sequence <= after.head.told_sequence:  # a successor found it in the journal
+                self._end = after
+                self._sent.clear()
+                return None
+            now_ns = self._clock_ns()
+            credentials = self._credentials(now_ns)
+            is_late = event is not None and self._is_left_unsigned(after.head, now_ns)
+            if event is None or is_late:
+                made = checkpoint(after.head, self.writer, now_ns, credentials)
+                payload, head = seal(after.head, self.writer, self._instance, now_ns, made)
+            else:
+                payload, head = seal(after.head, self.writer, self._instance, now_ns, event, told_sequence)
+            self._sent[digest(payload)] = None if is_late else event
             place = await stream.append(payload, after)
             if place is not None:
-                return self._appended(End(head, place), event)
+                self._appended(End(head, place), None if is_late else event)
+                if not is_late:
+                    return None
         raise AuditUnavailable(f"other processes write as {self.writer} all the time")
 
     def _appended(self, end: End, event: audit_pb2.AuditEvent | None) -> None:
         self._end, self._problem = end, ""
+        self._told_sequence = end.head.told_sequence
         self._sent.clear()
         metrics.RECORDS.inc()
         if event is None:
             metrics.SIGNED.set(self._identity is not None)
+            self._unvouched, self._has_vouched, self._vouched_hash = 0, True, end.head.record_hash
             return
         if not self._unvouched:
             # The first at once: so that a chain which nobody has signed is never an honest one for long.
             self._vouch_at = time.monotonic() + (self._checkpoint_seconds if self._has_vouched else 0.0)
         self._unvouched += 1
 
-    def _credentials(self) -> Credentials | None:
-        return self._identity.credentials if self._identity is not None else None
+    def _is_left_unsigned(self, head: Head, now_ns: int) -> bool:
+        """Whether a checkpoint is missing after `head`: its process was killed, or the bus was away. Verification takes
+        what follows an unsigned record that late for somebody else's."""
+        if self._identity is None or not head.sequence or head.record_hash == self._vouched_hash:
+            return False
+        return now_ns - head.recorded_unix_ns > self._checkpoint_seconds * 1e9
+
+    def _credentials(self, now_ns: int) -> Credentials | None:
+        """What to sign with; raises IdentityUnavailable when nobody would believe a signature of this moment."""
+        if self._identity is None:
+            return None
+        credentials = self._identity.credentials
+        if not credentials.not_before <= datetime.fromtimestamp(now_ns / 1e9, UTC) <= credentials.not_after:
+            raise IdentityUnavailable("the certificate is not valid at the time of the clock: records wait")
+        return credentials
 
     async def _finish(self) -> None:
         client = self._client
@@ -305,7 +345,7 @@ class Trail:
                     self._put_sums(self._quota.take_all())
                     await self._write_all()
                     if self._unvouched:
-                        await self._vouch()
+                        await self._append(None)
         except (AuditBroken, *_RETRIED) as error:
             log.warning("audit_not_finished", error=str(error) or type(error).__name__)
         finally:

@@ -16,7 +16,7 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade_operator_tests.servers import NatsServer, nats_client
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process.audit import metrics, quota, stream
-from crowetrade_process.audit.chain import End, Head, decode
+from crowetrade_process.audit.chain import End, Head, decode, seal
 from crowetrade_process.audit.checkpoints import Authorities
 from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.audit.verification import Findings, Verification
@@ -29,6 +29,7 @@ NAMESPACE, ACCOUNT = "desk", "venue-sim"
 WRITER = f"{NAMESPACE}.{ACCOUNT}"
 SUBJECT = subjects.audit(NAMESPACE, ACCOUNT)
 RETENTION = subjects.AUDIT_RETENTION_SECONDS
+HOUR_NS = 3600 * 10**9
 SUMMED_UP = audit_pb2.ACTION_SUMMED_UP
 
 
@@ -95,9 +96,7 @@ async def test_events_are_stored_in_order_and_vouched_for(
     nats_server: NatsServer, client: Client, tmp_path: Path
 ) -> None:
     authority = Authority()
-    files = write_identity(tmp_path / "identity", authority.issue_to(identity_name(ACCOUNT, NAMESPACE)), authority)
-    identity = Identity(FilesSource(files, TRUST_DOMAIN, utc_now), TRUST_DOMAIN)
-    await identity.start()
+    identity = await _identity(tmp_path, authority)
     audit = trail(identity=identity)
     audit.record(event("before the bus is there"))
     async with audit.writing(connecting(nats_server.url, "test")):
@@ -107,6 +106,70 @@ async def test_events_are_stored_in_order_and_vouched_for(
     records = await stored(client)
     assert names(records) == ["before the bus is there", "-", "0", "1", "2", "-"]
     assert verified(records, Authorities(authority.pem)) == Findings(WRITER, 1, 6, vouched_to=5, signed=2)
+
+
+async def _identity(folder: Path, authority: Authority) -> Identity:
+    files = write_identity(folder / "identity", authority.issue_to(identity_name(ACCOUNT, NAMESPACE)), authority)
+    identity = Identity(FilesSource(files, TRUST_DOMAIN, utc_now), TRUST_DOMAIN)
+    await identity.start()
+    return identity
+
+
+async def _write(nats_server: NatsServer, audit: Trail, name: str) -> None:
+    audit.record(event(name))
+    async with audit.writing(connecting(nats_server.url, "test")):
+        await audit.settle()
+
+
+@pytest.mark.parametrize("wrong_by", [2 * HOUR_NS, -2 * HOUR_NS])
+async def test_nothing_is_written_that_cannot_be_signed(
+    nats_server: NatsServer, client: Client, tmp_path: Path, wrong_by: int
+) -> None:
+    authority, wrong = Authority(), [wrong_by]
+    identity = await _identity(tmp_path, authority)
+    audit = trail(identity=identity, clock_ns=lambda: time.time_ns() + wrong[0])
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("a"))
+        await until("the trail to wait", lambda: "certificate is not valid" in audit._problem)
+        wrong[0] = 0
+        await audit.settle()
+    records = await stored(client)
+    assert names(records) == ["a", "-"]
+    found = verified(records, Authorities(authority.pem))
+    assert (found.problem, found.unsigned) == ("", 0)
+
+
+async def test_a_process_without_an_identity_whose_clock_was_ahead_spoils_no_signature(
+    nats_server: NatsServer, client: Client, tmp_path: Path
+) -> None:
+    authority = Authority()
+    await _write(nats_server, trail(clock_ns=lambda: time.time_ns() + 2 * HOUR_NS), "ahead")
+    await _write(nats_server, trail(identity=await _identity(tmp_path, authority)), "right")
+    records = await stored(client)
+    assert names(records) == ["ahead", "-", "right", "-"]
+    found = verified(records, Authorities(authority.pem))
+    assert (found.problem, found.vouched_to) == ("", 3)
+
+
+async def test_what_a_killed_process_left_unsigned_is_signed_before_anything_follows(
+    nats_server: NatsServer, client: Client, tmp_path: Path
+) -> None:
+    authority = Authority()
+    identity = await _identity(tmp_path, authority)
+    await _write(nats_server, trail(identity=identity), "before")
+    writer = stream.WriterStream(client, SUBJECT)
+    end = await writer.end()
+    left, _ = seal(end.head, WRITER, "pod-1", time.time_ns() - HOUR_NS, event("left"))
+    assert await writer.append(left, end) == 3
+    successor = trail(identity=identity)
+    async with successor.writing(connecting(nats_server.url, "test")):
+        successor.record(event("a"))
+        await successor.settle()
+        successor.record(event("b"))
+        await successor.settle()
+    records = await stored(client)
+    assert names(records) == ["before", "-", "left", "-", "a", "b", "-"]
+    assert not verified(records, Authorities(authority.pem)).problem
 
 
 async def test_without_an_identity_nothing_is_signed(nats_server: NatsServer, client: Client) -> None:
@@ -252,7 +315,7 @@ async def test_of_what_the_journal_holds_that_is_recorded_which_the_chain_does_n
         await audit.settle()
     successor = trail()
     async with successor.writing(connecting(nats_server.url, "test")):
-        successor.record_found([(event("four"), 4), (event("five"), 5), (event("six"), 6), (event("nine"), 9)])
+        successor.record_found([(event("four"), 4), (event("five"), 5), (event("six"), 6), (event("nine"), 9)], 9)
         successor.record(event("ten"), told_sequence=10)
         await successor.settle()
     records = await stored(client)
@@ -270,9 +333,46 @@ async def test_a_journal_that_begins_again_is_told_from_its_beginning(nats_serve
         await audit.settle()
     successor = trail()
     async with successor.writing(connecting(nats_server.url, "test")):
-        successor.record_found([(event("one"), 1), (event("two"), 2)])
+        successor.record_found([(event("one"), 1), (event("two"), 2)], 2)
         await successor.settle()
     assert [name for name in names(await stored(client)) if name != "-"] == ["seventy", "one", "two"]
+
+
+async def test_of_a_journal_that_began_again_and_was_not_told_that_is_told_which_came_since(
+    nats_server: NatsServer, client: Client
+) -> None:
+    """It was restored from a backup, say, and its gateway was killed before it could tell anything."""
+    audit, before = trail(), time.time_ns()
+    async with audit.writing(connecting(nats_server.url, "test")):
+        audit.record(event("seventy"), told_sequence=70)
+        await audit.settle()
+    successor = trail()
+    async with successor.writing(connecting(nats_server.url, "test")):
+        of_before, since = event("fifty"), event("fifty-one")
+        of_before.at_unix_ns, since.at_unix_ns = before, time.time_ns()
+        successor.record_found([(of_before, 50), (since, 51)], 51)
+        await successor.settle()
+    assert [name for name in names(await stored(client)) if name != "-"] == ["seventy", "fifty-one"]
+
+
+async def test_what_a_successor_has_told_is_not_told_by_the_one_before(nats_server: NatsServer, client: Client) -> None:
+    """A gateway whose node was cut off has an event in its queue that its successor found in the journal."""
+    first, second, third = trail(), trail(), trail()
+    connect = connecting(nats_server.url, "test")
+    async with first.writing(connect), second.writing(connect):
+        first.record(event("four"), told_sequence=4)
+        await first.settle()
+        second.record_found([(event("five"), 5), (event("six"), 6)], 6)
+        await second.settle()
+        first.record(event("five"), told_sequence=5)
+        first.record(event("of no journal"))
+        await first.settle()
+    async with third.writing(connect):
+        third.record_found([(event("five"), 5), (event("six"), 6)], 6)
+        await third.settle()
+    records = await stored(client)
+    assert [name for name in names(records) if name != "-"] == ["four", "five", "six", "of no journal"]
+    assert not verified(records).problem
 
 
 async def test_what_waits_at_the_end_and_cannot_be_written_is_counted(nats_server: NatsServer) -> None:

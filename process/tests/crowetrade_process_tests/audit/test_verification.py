@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowetrade.audit.v1 import audit_pb2
+from crowetrade_process.audit import verification
 from crowetrade_process.audit.chain import MAX_TEXT_BYTES, End, Head, bounded, head_of, seal
 from crowetrade_process.audit.checkpoints import Authorities, checkpoint
 from crowetrade_process.audit.verification import (
@@ -65,11 +66,12 @@ def written(
     every: int = 3,
     writer: str = WRITER,
     start: Head | None = None,
+    seconds: int = 1,
 ) -> tuple[list[bytes], Head]:
-    """Records of a writer, one each second, with a checkpoint after every so many, and the head."""
+    """Records of a writer, one each second or so many, with a checkpoint after every so many, and the head."""
     records, head = [], start or Head()
     for number in range(1, events + 1):
-        now_ns = max(START_NS, head.recorded_unix_ns) + SECOND
+        now_ns = max(START_NS, head.recorded_unix_ns) + seconds * SECOND
         payload, head = seal(head, writer, "pod-1", now_ns, event(number))
         records.append(payload)
         if number % every == 0:
@@ -91,10 +93,10 @@ def verify(
     now_unix_ns: int = START_NS + 3600 * SECOND,
     subject: str = SUBJECT,
 ) -> Findings:
-    verification = Verification(now_unix_ns, retention_seconds, authorities, ends(on_record or {}))
+    judging = Verification(now_unix_ns, retention_seconds, authorities, ends(on_record or {}))
     for payload in records:
-        verification.follow(subject, payload)
-    (found,) = verification.finish()
+        judging.follow(subject, payload)
+    (found,) = judging.finish()
     return found
 
 
@@ -157,8 +159,7 @@ def test_an_end_that_is_written_anew_is_found_by_what_is_on_record() -> None:
 
 
 def test_a_chain_that_is_gone_is_found_by_what_is_on_record() -> None:
-    verification = Verification(START_NS, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)}))
-    (found,) = verification.finish()
+    (found,) = Verification(START_NS, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)})).finish()
     assert found.problem.startswith(f"the chain of {WRITER} ends with record 0, and record 9 is on record")
 
 
@@ -172,8 +173,8 @@ def test_a_beginning_may_be_missing_when_it_has_expired_and_not_sooner() -> None
 
 def test_what_expired_is_not_missed_at_the_end_either() -> None:
     later = START_NS + (YEAR_SECONDS + 86_400) * SECOND
-    verification = Verification(later, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)}))
-    assert not verification.finish()[0].problem
+    (found,) = Verification(later, YEAR_SECONDS, on_record=ends({WRITER: Head(9, b"x", START_NS)})).finish()
+    assert not found.problem
 
 
 def test_a_record_under_the_subject_of_another_writer() -> None:
@@ -245,8 +246,102 @@ def test_unsigned_checkpoints_are_counted_and_later_ones_vouch_for_them() -> Non
     records, head = written(3, None)
     more, _ = written(3, start=head)
     assert verify([*records, *more], authorities=trusted()) == Findings(
-        WRITER, 1, 8, vouched_to=7, signed=1, unsigned=1
+        WRITER, 1, 8, vouched_to=7, unsigned_to=7, signed=1, unsigned=1
     )
+
+
+NEVER = 10**9
+FORGED_ENDS: dict[str, tuple[Callable[[Head], list[bytes]], str]] = {
+    "with checkpoints": (
+        lambda head: written(300, None, every=256, start=head)[0],
+        f"checkpoint 261 of {WRITER} is not signed, and one before it is: what follows record 3 is not vouched for",
+    ),
+    "without checkpoints": (
+        lambda head: written(5000, None, every=NEVER, start=head)[0],
+        f"record 606 of {WRITER} comes after 601 records in 601 s without a signature",
+    ),
+    "at one moment": (
+        lambda head: written(5000, None, every=NEVER, start=head, seconds=0)[0],
+        f"record 1029 of {WRITER} comes after 1024 records in 0 s without a signature",
+    ),
+    "of few records": (
+        lambda head: written(2, None, every=NEVER, start=head, seconds=601)[0],
+        f"record 6 of {WRITER} comes after 1 records in 601 s without a signature",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORGED_ENDS)
+def test_an_end_that_is_written_anew_without_the_key_is_found_by_the_signatures_that_are_missing(case: str) -> None:
+    forge, words = FORGED_ENDS[case]
+    records, head = written(3)
+    found = verify([*records, *forge(head)], authorities=trusted())
+    assert words in found.problem
+    assert found.vouched_to == 3
+
+
+def test_that_the_writer_signs_what_it_goes_on_with_takes_nothing_back() -> None:
+    records, head = written(3)
+    forged, head = written(602, None, every=NEVER, start=head)
+    more, _ = written(3, start=head)
+    found = verify([*records, *forged, *more], authorities=trusted())
+    assert "what follows record 3 is not vouched for" in found.problem
+    assert found.vouched_to == found.ends_with - 1
+
+
+@pytest.mark.parametrize(("events", "seconds"), [(1024, 0), (601, 1)])
+def test_an_end_that_waits_for_its_signature_is_none_of_somebody_else(events: int, seconds: int) -> None:
+    records, head = written(3)
+    waiting, _ = written(events, None, every=NEVER, start=head, seconds=seconds)
+    found = verify([*records, *waiting], authorities=trusted())
+    assert (found.problem, found.vouched_to) == ("", 3)
+
+
+def test_what_a_killed_process_left_is_signed_first_by_whoever_goes_on() -> None:
+    records, head = written(3)
+    left, head = written(2, None, every=NEVER, start=head)
+    now_ns = head.recorded_unix_ns + 3000 * SECOND
+    signed, head = seal(head, WRITER, "pod-2", now_ns, checkpoint(head, WRITER, now_ns, KEY))
+    more, _ = written(3, start=head)
+    assert not verify([*records, *left, signed, *more], authorities=trusted()).problem
+
+
+def test_a_first_signature_that_comes_late_is_told() -> None:
+    records, head = written(2000, None, every=NEVER)
+    more, _ = written(3, start=head)
+    assert verify([*records, *more], authorities=trusted()).unsigned_to == 2003
+
+
+def test_what_comes_after_a_signature_that_is_not_believed_is_looked_at() -> None:
+    records, head = written(3)
+    doubtful, head = written(3, key(Authority("foreign").issue_to(NAME)), start=head)
+    more, _ = written(4, start=head)
+    found = verify([*records, *doubtful, *more[:1], *more[2:]], authorities=trusted())
+    doubt, _, broken = found.problem.partition("; ")
+    assert "the certificate of checkpoint 8" in doubt
+    assert broken == f"record 11 of {WRITER} stands after record 9: records are missing or swapped"
+    cut_off = verify([*records, *doubtful], authorities=trusted(), on_record={WRITER: Head(20, b"x", START_NS)})
+    assert cut_off.problem.endswith("its end was cut off")
+
+
+def test_a_clock_that_was_ahead_does_no_harm() -> None:
+    ahead, head = written(1, None, start=Head(), seconds=2 * 3600)
+    now_ns = START_NS + SECOND
+    payload, head = seal(head, WRITER, "pod-2", now_ns, event(2))
+    signed, _ = seal(head, WRITER, "pod-2", now_ns, checkpoint(head, WRITER, now_ns, KEY))
+    found = verify([*ahead, payload, signed], authorities=trusted())
+    assert (found.problem, found.vouched_to) == ("", 2)
+
+
+def test_a_key_whose_certificate_has_ended_signs_no_end_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "CLOCK_TOLERANCE_NS", 3600 * SECOND)  # for a day our authority is too young
+    old = key(AUTHORITY.issue_to(NAME, not_before=STARTED - 3 * HOUR))
+    records, head = written(3)
+    then_ns = START_NS - 9000 * SECOND
+    forged, head = seal(head, WRITER, "pod-1", START_NS, event(9))
+    signed, _ = seal(head, WRITER, "pod-1", then_ns, checkpoint(head, WRITER, then_ns, old))
+    found = verify([*records, forged, signed], authorities=trusted())
+    assert f"checkpoint 6 of {WRITER} is signed more than a day before the one that it follows" in found.problem
 
 
 def test_ends_on_record_are_read_as_they_are_written() -> None:

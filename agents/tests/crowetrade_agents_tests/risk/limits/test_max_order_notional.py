@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -49,10 +48,10 @@ def test_a_resting_order_without_a_quote_is_worth_its_price() -> None:
 @pytest.mark.parametrize(
     "book",
     [
-        replace(BOOK, ask_price=D("NaN")),
-        replace(BOOK, bid_price=D("Infinity"), ask_price=D("Infinity")),
-        replace(BOOK, bid_price=D(2)),
-        replace(BOOK, instrument=JPY),
+        BOOK._replace(ask_price=D("NaN")),
+        BOOK._replace(bid_price=D("Infinity"), ask_price=D("Infinity")),
+        BOOK._replace(bid_price=D(2)),
+        BOOK._replace(instrument=JPY),
         None,
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,7 +84,7 @@ def test_without_a_usable_quote_it_refuses(what: str, terms: Any) -> None:
 )
 def test_the_reference_has_an_age(age_ns: int, seconds: str, expected: Reason | None, terms: Any) -> None:
     limits = {"priceCollarBps": {"value": "50"}} | ({"maxDataAgeSeconds": {"value": seconds}} if seconds else {})
-    judged = case(terms, facts(marks={EUR: Mark(replace(BOOK), NOW - age_ns)}))
+    judged = case(terms, facts(marks={EUR: Mark(BOOK._replace(), NOW - age_ns)}))
     assert reason(check(LIMIT, D(50), judged, rule(limits))) is expected
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from crowetrade_agents.domain.market import MAX_FEED_SILENCE_NS, Mark, TopOfBook
@@ -13,13 +11,13 @@ from crowetrade_agents_tests.risk.values import BOOK, EUR, JPY, NOW, SECOND, D, 
 
 PROPOSAL = new(order())
 UNUSABLE: dict[str, TopOfBook] = {
-    "crossed": replace(BOOK, bid_price=D("1.2")),
-    "bid 0": replace(BOOK, bid_price=D(0)),
-    "negative": replace(BOOK, bid_price=D(-1), ask_price=D(-1)),
-    "bid NaN": replace(BOOK, bid_price=D("NaN")),
-    "ask NaN": replace(BOOK, ask_price=D("NaN")),
-    "infinite": replace(BOOK, ask_price=D("Infinity")),
-    "another instrument's": replace(BOOK, instrument=JPY),
+    "crossed": BOOK._replace(bid_price=D("1.2")),
+    "bid 0": BOOK._replace(bid_price=D(0)),
+    "negative": BOOK._replace(bid_price=D(-1), ask_price=D(-1)),
+    "bid NaN": BOOK._replace(bid_price=D("NaN")),
+    "ask NaN": BOOK._replace(ask_price=D("NaN")),
+    "infinite": BOOK._replace(ask_price=D("Infinity")),
+    "another instrument's": BOOK._replace(instrument=JPY),
 }
 
 
@@ -39,7 +37,7 @@ def test_missing() -> None:
 
 
 def test_locked_is_usable() -> None:
-    assert check(PROPOSAL, facts(marks={EUR: Mark(replace(BOOK, ask_price=BOOK.bid_price), NOW)})) is None
+    assert check(PROPOSAL, facts(marks={EUR: Mark(BOOK._replace(ask_price=BOOK.bid_price), NOW)})) is None
 
 
 @pytest.mark.parametrize(
@@ -61,4 +59,4 @@ def test_a_silent_session(alive_ns: int, expected: Reason | None) -> None:
 
 def test_a_quote_is_good_while_its_session_is_alive() -> None:
     day = 86_400 * SECOND
-    assert check(PROPOSAL, facts(marks={EUR: Mark(replace(BOOK, event_ns=NOW - day), NOW - day)})) is None
+    assert check(PROPOSAL, facts(marks={EUR: Mark(BOOK._replace(event_ns=NOW - day), NOW - day)})) is None

@@ -97,6 +97,11 @@ def _summary(found: Findings, is_judged: bool) -> str:
     text = f"{found.writer}: records {found.begins_with} to {found.ends_with} are as they were written"
     if found.vouched_to:
         text += f", signed up to {found.vouched_to}" + ("" if is_judged else " by a certificate that is not judged")
+        # The record after it is the checkpoint itself.
+        if found.ends_with > found.vouched_to + 1:
+            text += f", {found.vouched_to + 2} to {found.ends_with} not vouched for"
+        if found.unsigned_to:
+            text += f"; up to {found.unsigned_to} not signed when they were written: without an identity, or by others"
     else:
         text += ", not signed"
     if found.lost:

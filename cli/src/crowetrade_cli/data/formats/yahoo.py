@@ -3,7 +3,7 @@
 Source: the columns of the history download of finance.yahoo.com, and of yfinance's to_csv. A date alone is the trading
 day; the bar's time is that day's midnight in UTC, or in the zone of --tz, and the bar ends a day later: no market
 closes after that. Times of day have their offset from UTC, or need --tz. `close` is the column Close, as traded;
-choose the adjusted one with --columns. Rows whose prices are "null" cannot be read.
+docs/data.md says how to take the adjusted one. Rows whose prices are "null" cannot be read.
 """
 
 from __future__ import annotations

@@ -92,8 +92,11 @@ def is_gross_below(value: Decimal, sums: Sums, rule: Rule) -> bool:
     """`is_far` of a limit on gross notional, or on what never exceeds it."""
     if rule.gateways:
         return False
-    ceilings = [sums.ceiling(rule, owners) for owners in sums.counted(rule).values()]
-    return all(ceiling is not None and ceiling < value for ceiling in ceilings)
+    for owners in sums.counted(rule).values():
+        ceiling = sums.ceiling(rule, owners)
+        if ceiling is None or ceiling >= value:
+            return False
+    return True
 
 
 def by_order(value: Any, rule: Rule) -> Hashable:

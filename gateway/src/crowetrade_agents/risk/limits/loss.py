@@ -44,7 +44,8 @@ class Loss(NamedTuple):
 
 class Kind(NamedTuple):
     """One limit on losses: what was lost is measured from `start` (None: not known yet), `of_capital` says that the
-    limit is a share of capital, `trails` that a value that rises takes the limit with it."""
+    limit is a share of capital, `trails` that a value that rises takes the limit with it, `of_minute` that a process
+    which has started knows no more than a part of it at first."""
 
     name: str
     reason: Reason
@@ -52,6 +53,7 @@ class Kind(NamedTuple):
     of_capital: bool
     trails: bool
     since: str
+    of_minute: bool = False
 
 
 def loss_limit(kind: Kind) -> Limit[Decimal]:
@@ -148,6 +150,8 @@ def _compile(kind: Kind, value: Decimal, counted: Counted) -> Check:
     def check(case: Case) -> Refusal | None:
         facts = case.facts
         problem = not_watched(rule) if watch is None else problem_of(watch, facts)
+        if problem is None and watch is not None and kind.of_minute and case.now_ns < watch.unseen_until_ns:
+            problem = _unseen(rule, name, counted.subject, facts)
         if problem is None and watch is not None:
             start, most = kind.start(watch, case.now_ns), allowed_of(kind, value, facts, watch)
             if start is not None and most.__class__ is Allowance and start - watch.ledger.value <= most.amount:
@@ -165,6 +169,14 @@ def _compile(kind: Kind, value: Decimal, counted: Counted) -> Check:
         return Refusal(found.reason, text, rule.name)
 
     return check
+
+
+def _unseen(rule: Rule, name: str, subject: str, facts: Facts) -> Refusal | None:
+    """Why a minute cannot be judged that began before this process did; None where a breach is latched."""
+    if stops_already(rule, name, subject, facts.standing.latched):
+        return None
+    text = "profit and loss of the minute before this gateway started is not known until that minute is over"
+    return Refusal(Reason.MISSING_MARK, text, rule.name)
 
 
 def _use(kind: Kind, value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:

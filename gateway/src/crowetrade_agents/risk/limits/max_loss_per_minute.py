@@ -17,5 +17,13 @@ def start(watch: Watch, now_ns: int) -> Decimal | None:
     return watch.highest_of_minute(now_ns)
 
 
-KIND = Kind(NAME, Reason.MAX_LOSS_PER_MINUTE, start, of_capital=True, trails=True, since="the last 60 s began")
+KIND = Kind(
+    NAME,
+    Reason.MAX_LOSS_PER_MINUTE,
+    start,
+    of_capital=True,
+    trails=True,
+    since="the last 60 s began",
+    of_minute=True,
+)
 LIMIT: Limit[Decimal] = loss_limit(KIND)

@@ -75,7 +75,7 @@ def order_use(value: Decimal, case: Case, counted: Counted) -> Decimal | None:
 
 
 def use(value: Decimal, sums: Sums, rule: Rule) -> Iterator[Use]:
-    """The worse side of all together, or of each strategy; none where it cannot be converted."""
+    """The worse side of all together, or of each strategy; none where it is not known."""
     for key, owners in sums.counted(rule).items():
         total = sums.total(rule, owners)
         if total is not None and (used := max(total.up.copy_abs(), total.down.copy_abs())):

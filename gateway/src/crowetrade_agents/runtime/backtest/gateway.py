@@ -115,6 +115,8 @@ class BacktestGateway:
         self._latency_ns = history.spec.market_data_latency_ns
         self._listeners: dict[str, SessionListener] = {}
         self._published: list[MarketEvent] = []
+        # When it was looked last what comes from the venue.
+        self._followed_ns = -1
         instruments = tuple(instruments_of(history.file).values())
         context = AdapterContext(self.name, instruments, clock, no_credentials)
         self._venue = adapter.on_replay(history.spec, history.replay, context)
@@ -145,7 +147,7 @@ class BacktestGateway:
 
     def move(self) -> list[MarketEvent]:
         """Lets the next market data event come; returns what strategies get to see."""
-        self._venue.release(self.gateway.state.live.published)
+        self._venue.simulation.release(self.gateway.state.live.published)
         self._follow()
         published, self._published = self._published, []
         return published
@@ -161,7 +163,11 @@ class BacktestGateway:
         """Handles what was to happen at a time up to `until_ns`, each at its time."""
         while (due_ns := next_timer_ns(self.gateway.state)) is not None and due_ns <= until_ns:
             self._clock.advance(due_ns)
-            self.command(Timer())
+            # The venue is still, so nothing but signs of life has come since the last event.
+            self._followed_ns = self._clock.now_ns()
+            arrived = self._venue.simulation.poll(self._followed_ns)
+            self._handle([*map(FromVenue, arrived), Timer()])
+            self._follow()
 
     def log_on(self, strategy: str, listener: SessionListener) -> None:
         """Opens the session of a strategy."""
@@ -169,10 +175,16 @@ class BacktestGateway:
         self.command(Logon(strategy, len(self._listeners)))
 
     def _follow(self) -> None:
-        """Market data does not move by itself, so this ends."""
-        simulation = self._venue.simulation
-        while events := simulation.poll(self._clock.now_ns()):
+        """Market data does not move by itself, so this ends. Most often there is nothing to ask for: nothing was sent
+        since the last time, and no time has passed."""
+        simulation, now_ns = self._venue.simulation, self._clock.now_ns()
+        if now_ns == self._followed_ns and simulation.is_still:
+            return
+        self._followed_ns = now_ns
+        while events := simulation.poll(now_ns):
             self._handle([FromVenue(event) for event in events])
+            if simulation.is_still:
+                return
 
     def _handle(self, commands: Sequence[Command]) -> None:
         events = at_once(self.gateway.handle(commands))

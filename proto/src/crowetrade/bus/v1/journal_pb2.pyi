@@ -90,6 +90,7 @@ class JournalEvent(_message.Message):
     KILL_CHANGED_FIELD_NUMBER: _builtins.int
     BREACH_CHANGED_FIELD_NUMBER: _builtins.int
     LOSS_MARKED_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     """Wall clock of the decision."""
     @_builtins.property
@@ -168,6 +169,10 @@ class JournalEvent(_message.Message):
     def loss_marked(self) -> Global___LossMarked:
         """What limits on losses compare with."""
 
+    @_builtins.property
+    def forgotten(self) -> Global___Forgotten:
+        """What nothing counts any more is not kept any longer."""
+
     def __init__(
         self,
         *,
@@ -191,12 +196,13 @@ class JournalEvent(_message.Message):
         kill_changed: Global___KillChanged | None = ...,
         breach_changed: Global___BreachChanged | None = ...,
         loss_marked: Global___LossMarked | None = ...,
+        forgotten: Global___Forgotten | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["breach_changed", b"breach_changed", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "kill_changed", b"kill_changed", "loss_marked", b"loss_marked", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breach_changed", b"breach_changed", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "forgotten", b"forgotten", "halt_changed", b"halt_changed", "kill_changed", b"kill_changed", "loss_marked", b"loss_marked", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breach_changed", b"breach_changed", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "halt_changed", b"halt_changed", "kill_changed", b"kill_changed", "loss_marked", b"loss_marked", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "breach_changed", b"breach_changed", "cancel_submitted", b"cancel_submitted", "configuration_applied", b"configuration_applied", "event", b"event", "execution_busted", b"execution_busted", "forgotten", b"forgotten", "halt_changed", b"halt_changed", "kill_changed", b"kill_changed", "loss_marked", b"loss_marked", "order_accepted", b"order_accepted", "order_ended", b"order_ended", "order_executed", b"order_executed", "order_replaced", b"order_replaced", "order_submitted", b"order_submitted", "order_unknown", b"order_unknown", "position_charged", b"position_charged", "replace_submitted", b"replace_submitted", "request_rejected", b"request_rejected", "requests_refused", b"requests_refused", "session_started", b"session_started", "venue_logged_on", b"venue_logged_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed", "venue_logged_on", "position_charged", "kill_changed", "breach_changed", "loss_marked"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["session_started", "order_submitted", "cancel_submitted", "replace_submitted", "order_accepted", "order_executed", "order_ended", "order_replaced", "request_rejected", "execution_busted", "order_unknown", "requests_refused", "configuration_applied", "halt_changed", "venue_logged_on", "position_charged", "kill_changed", "breach_changed", "loss_marked", "forgotten"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -943,8 +949,8 @@ class HaltChanged(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     CLEARED_FIELD_NUMBER: _builtins.int
     halt: _builtins.str
-    """REASON@TOKEN: CamelCase reason (JournalBelowRecord, UnknownExecution, PositionDifference) and the fencing token of the
-    session that halted, so that clearing one halt never clears a later one.
+    """REASON@EVENT: CamelCase reason (JournalBelowRecord, UnknownExecution, PositionDifference) and the number of this event
+    in the journal, so that clearing one halt never clears a later one.
     """
     text: _builtins.str
     """A sentence for people."""
@@ -1143,6 +1149,66 @@ class LossMarked(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LossMarked: _TypeAlias = LossMarked  # noqa: Y015
+
+@_typing.final
+class Forgotten(_message.Message):
+    """Strategies that are gone for good and marks that nothing compares with any more. Whoever comes back under such a name
+    begins with nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGIES_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of strategies that are not bound, hold and work nothing, and that no limit, window or breach counts. What their
+        counters have is added to those of the name "*".
+        """
+
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForgottenMark]:
+        """Other marks whose RiskLimit has not been in force for long."""
+
+    def __init__(
+        self,
+        *,
+        strategies: _abc.Iterable[_builtins.str] | None = ...,
+        marks: _abc.Iterable[Global___ForgottenMark] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["marks", b"marks", "strategies", b"strategies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Forgotten: _TypeAlias = Forgotten  # noqa: Y015
+
+@_typing.final
+class ForgottenMark(_message.Message):
+    """One LossMarked that is not kept any longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """LossMarked.uid or, where it is empty, LossMarked.risk_limit."""
+    subject: _builtins.str
+    """LossMarked.subject."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgottenMark: _TypeAlias = ForgottenMark  # noqa: Y015
 
 @_typing.final
 class JournalSnapshot(_message.Message):

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!crowetrade/config/v1/config.proto\x12\x14\x63rowetrade.config.v1\"\x91\x02\n\x0fStrategyBinding\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".crowetrade.config.v1.TradingState\x12\x1c\n\x14\x66latten_when_deleted\x18\x03 \x01(\x08\x12\x41\n\x06labels\x18\x04 \x03(\x0b\x32\x31.crowetrade.config.v1.StrategyBinding.LabelsEntry\x12\x0f\n\x07\x63\x61pital\x18\x05 \x01(\t\x12\x18\n\x10\x63\x61pital_currency\x18\x06 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"}\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x06values\x18\x02 \x03(\x0b\x32\'.crowetrade.config.v1.Limit.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"2\n\nTradingDay\x12\x11\n\ttime_zone\x18\x01 \x01(\t\x12\x11\n\tstarts_at\x18\x02 \x01(\t\"\xb2\x02\n\x08RiskRule\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x12\n\nstrategies\x18\x04 \x03(\t\x12\x0f\n\x07symbols\x18\x05 \x03(\t\x12\x17\n\x0f\x61ggregate_total\x18\x06 \x01(\x08\x12\x0f\n\x07\x65nforce\x18\x07 \x01(\x08\x12+\n\x06limits\x18\x08 \x03(\x0b\x32\x1b.crowetrade.config.v1.Limit\x12\x10\n\x08\x63urrency\x18\t \x01(\t\x12\x0f\n\x07warn_at\x18\n \x01(\t\x12\x11\n\ton_breach\x18\x0b \x01(\t\x12\x10\n\x08gateways\x18\x0c \x03(\t\x12-\n\x03\x64\x61y\x18\r \x01(\x0b\x32 .crowetrade.config.v1.TradingDay\"K\n\x13JournalRecordOnFile\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0b\n\x03pod\x18\x03 \x01(\t\"U\n\rClearedBreach\x12\x0e\n\x06\x62reach\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x61t_venue\x18\x03 \x01(\x08\x12\x12\n\nrisk_limit\x18\x04 \x01(\t\"\x83\x01\n\x0fNamespaceLabels\x12\x41\n\x06labels\x18\x01 \x03(\x0b\x32\x31.crowetrade.config.v1.NamespaceLabels.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbe\x06\n\rGatewayConfig\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x39\n\nstrategies\x18\x02 \x03(\x0b\x32%.crowetrade.config.v1.StrategyBinding\x12-\n\x05rules\x18\x03 \x03(\x0b\x32\x1e.crowetrade.config.v1.RiskRule\x12\x15\n\rhalted_reason\x18\x04 \x01(\t\x12\x16\n\x0ehalted_message\x18\x05 \x01(\t\x12<\n\ton_record\x18\x06 \x01(\x0b\x32).crowetrade.config.v1.JournalRecordOnFile\x12\x15\n\rcleared_halts\x18\x07 \x03(\t\x12=\n\x10\x63leared_breaches\x18\x08 \x03(\x0b\x32#.crowetrade.config.v1.ClearedBreach\x12\x17\n\x0frequired_limits\x18\t \x03(\t\x12J\n\x0cvenue_labels\x18\n \x03(\x0b\x32\x34.crowetrade.config.v1.GatewayConfig.VenueLabelsEntry\x12R\n\x10namespace_labels\x18\x0b \x03(\x0b\x32\x38.crowetrade.config.v1.GatewayConfig.NamespaceLabelsEntry\x12X\n\x13strategy_namespaces\x18\x0c \x03(\x0b\x32;.crowetrade.config.v1.GatewayConfig.StrategyNamespacesEntry\x12\r\n\x05\x65poch\x18\r \x01(\x04\x1a\x32\n\x10VenueLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14NamespaceLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a`\n\x17StrategyNamespacesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x34\n\x05value\x18\x02 \x01(\x0b\x32%.crowetrade.config.v1.NamespaceLabels:\x02\x38\x01*\x9d\x01\n\x0cTradingState\x12\x1d\n\x19TRADING_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TRADING_STATE_ACTIVE\x10\x01\x12\x1b\n\x17TRADING_STATE_SUSPENDED\x10\x02\x12\x19\n\x15TRADING_STATE_FLATTEN\x10\x03\x12\x1c\n\x18TRADING_STATE_CLOSE_ONLY\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!crowetrade/config/v1/config.proto\x12\x14\x63rowetrade.config.v1\"\xa2\x02\n\x0fStrategyBinding\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".crowetrade.config.v1.TradingState\x12\x1c\n\x14\x66latten_when_deleted\x18\x03 \x01(\x08\x12\x41\n\x06labels\x18\x04 \x03(\x0b\x32\x31.crowetrade.config.v1.StrategyBinding.LabelsEntry\x12\x0f\n\x07\x63\x61pital\x18\x05 \x01(\t\x12\x18\n\x10\x63\x61pital_currency\x18\x06 \x01(\t\x12\x0f\n\x07symbols\x18\x07 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"}\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x06values\x18\x02 \x03(\x0b\x32\'.crowetrade.config.v1.Limit.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"2\n\nTradingDay\x12\x11\n\ttime_zone\x18\x01 \x01(\t\x12\x11\n\tstarts_at\x18\x02 \x01(\t\"\xb2\x02\n\x08RiskRule\x12\x12\n\nrisk_limit\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x12\n\nstrategies\x18\x04 \x03(\t\x12\x0f\n\x07symbols\x18\x05 \x03(\t\x12\x17\n\x0f\x61ggregate_total\x18\x06 \x01(\x08\x12\x0f\n\x07\x65nforce\x18\x07 \x01(\x08\x12+\n\x06limits\x18\x08 \x03(\x0b\x32\x1b.crowetrade.config.v1.Limit\x12\x10\n\x08\x63urrency\x18\t \x01(\t\x12\x0f\n\x07warn_at\x18\n \x01(\t\x12\x11\n\ton_breach\x18\x0b \x01(\t\x12\x10\n\x08gateways\x18\x0c \x03(\t\x12-\n\x03\x64\x61y\x18\r \x01(\x0b\x32 .crowetrade.config.v1.TradingDay\"K\n\x13JournalRecordOnFile\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0b\n\x03pod\x18\x03 \x01(\t\"U\n\rClearedBreach\x12\x0e\n\x06\x62reach\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x61t_venue\x18\x03 \x01(\x08\x12\x12\n\nrisk_limit\x18\x04 \x01(\t\"\x83\x01\n\x0fNamespaceLabels\x12\x41\n\x06labels\x18\x01 \x03(\x0b\x32\x31.crowetrade.config.v1.NamespaceLabels.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbe\x06\n\rGatewayConfig\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x39\n\nstrategies\x18\x02 \x03(\x0b\x32%.crowetrade.config.v1.StrategyBinding\x12-\n\x05rules\x18\x03 \x03(\x0b\x32\x1e.crowetrade.config.v1.RiskRule\x12\x15\n\rhalted_reason\x18\x04 \x01(\t\x12\x16\n\x0ehalted_message\x18\x05 \x01(\t\x12<\n\ton_record\x18\x06 \x01(\x0b\x32).crowetrade.config.v1.JournalRecordOnFile\x12\x15\n\rcleared_halts\x18\x07 \x03(\t\x12=\n\x10\x63leared_breaches\x18\x08 \x03(\x0b\x32#.crowetrade.config.v1.ClearedBreach\x12\x17\n\x0frequired_limits\x18\t \x03(\t\x12J\n\x0cvenue_labels\x18\n \x03(\x0b\x32\x34.crowetrade.config.v1.GatewayConfig.VenueLabelsEntry\x12R\n\x10namespace_labels\x18\x0b \x03(\x0b\x32\x38.crowetrade.config.v1.GatewayConfig.NamespaceLabelsEntry\x12X\n\x13strategy_namespaces\x18\x0c \x03(\x0b\x32;.crowetrade.config.v1.GatewayConfig.StrategyNamespacesEntry\x12\r\n\x05\x65poch\x18\r \x01(\x04\x1a\x32\n\x10VenueLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14NamespaceLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a`\n\x17StrategyNamespacesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x34\n\x05value\x18\x02 \x01(\x0b\x32%.crowetrade.config.v1.NamespaceLabels:\x02\x38\x01*\x85\x01\n\x0cTradingState\x12\x1d\n\x19TRADING_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TRADING_STATE_ACTIVE\x10\x01\x12\x1b\n\x17TRADING_STATE_SUSPENDED\x10\x02\x12\x19\n\x15TRADING_STATE_FLATTEN\x10\x03\"\x04\x08\x04\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,34 +43,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYCONFIG_NAMESPACELABELSENTRY']._serialized_options = b'8\001'
   _globals['_GATEWAYCONFIG_STRATEGYNAMESPACESENTRY']._loaded_options = None
   _globals['_GATEWAYCONFIG_STRATEGYNAMESPACESENTRY']._serialized_options = b'8\001'
-  _globals['_TRADINGSTATE']._serialized_start=1955
-  _globals['_TRADINGSTATE']._serialized_end=2112
+  _globals['_TRADINGSTATE']._serialized_start=1972
+  _globals['_TRADINGSTATE']._serialized_end=2105
   _globals['_STRATEGYBINDING']._serialized_start=60
-  _globals['_STRATEGYBINDING']._serialized_end=333
-  _globals['_STRATEGYBINDING_LABELSENTRY']._serialized_start=288
-  _globals['_STRATEGYBINDING_LABELSENTRY']._serialized_end=333
-  _globals['_LIMIT']._serialized_start=335
-  _globals['_LIMIT']._serialized_end=460
-  _globals['_LIMIT_VALUESENTRY']._serialized_start=415
-  _globals['_LIMIT_VALUESENTRY']._serialized_end=460
-  _globals['_TRADINGDAY']._serialized_start=462
-  _globals['_TRADINGDAY']._serialized_end=512
-  _globals['_RISKRULE']._serialized_start=515
-  _globals['_RISKRULE']._serialized_end=821
-  _globals['_JOURNALRECORDONFILE']._serialized_start=823
-  _globals['_JOURNALRECORDONFILE']._serialized_end=898
-  _globals['_CLEAREDBREACH']._serialized_start=900
-  _globals['_CLEAREDBREACH']._serialized_end=985
-  _globals['_NAMESPACELABELS']._serialized_start=988
-  _globals['_NAMESPACELABELS']._serialized_end=1119
-  _globals['_NAMESPACELABELS_LABELSENTRY']._serialized_start=288
-  _globals['_NAMESPACELABELS_LABELSENTRY']._serialized_end=333
-  _globals['_GATEWAYCONFIG']._serialized_start=1122
-  _globals['_GATEWAYCONFIG']._serialized_end=1952
-  _globals['_GATEWAYCONFIG_VENUELABELSENTRY']._serialized_start=1748
-  _globals['_GATEWAYCONFIG_VENUELABELSENTRY']._serialized_end=1798
-  _globals['_GATEWAYCONFIG_NAMESPACELABELSENTRY']._serialized_start=1800
-  _globals['_GATEWAYCONFIG_NAMESPACELABELSENTRY']._serialized_end=1854
-  _globals['_GATEWAYCONFIG_STRATEGYNAMESPACESENTRY']._serialized_start=1856
-  _globals['_GATEWAYCONFIG_STRATEGYNAMESPACESENTRY']._serialized_end=1952
+  _globals['_STRATEGYBINDING']._serialized_end=350
+  _globals['_STRATEGYBINDING_LABELSENTRY']._serialized_start=305
+  _globals['_STRATEGYBINDING_LABELSENTRY']._serialized_end=350
+  _globals['_LIMIT']._serialized_start=352
+  _globals['_LIMIT']._serialized_end=477
+  _globals['_LIMIT_VALUESENTRY']._serialized_start=432
+  _globals['_LIMIT_VALUESENTRY']._serialized_end=477
+  _globals['_TRADINGDAY']._serialized_start=479
+  _globals['_TRADINGDAY']._serialized_end=529
+  _globals['_RISKRULE']._serialized_start=532
+  _globals['_RISKRULE']._serialized_end=838
+  _globals['_JOURNALRECORDONFILE']._serialized_start=840
+  _globals['_JOURNALRECORDONFILE']._serialized_end=915
+  _globals['_CLEAREDBREACH']._serialized_start=917
+  _globals['_CLEAREDBREACH']._serialized_end=1002
+  _globals['_NAMESPACELABELS']._serialized_start=1005
+  _globals['_NAMESPACELABELS']._serialized_end=1136
+  _globals['_NAMESPACELABELS_LABELSENTRY']._serialized_start=305
+  _globals['_NAMESPACELABELS_LABELSENTRY']._serialized_end=350
+  _globals['_GATEWAYCONFIG']._serialized_start=1139
+  _globals['_GATEWAYCONFIG']._serialized_end=1969
+  _globals['_GATEWAYCONFIG_VENUELABELSENTRY']._serialized_start=1765
+  _globals['_GATEWAYCONFIG_VENUELABELSENTRY']._serialized_end=1815
+  _globals['_GATEWAYCONFIG_NAMESPACELABELSENTRY']._serialized_start=1817
+  _globals['_GATEWAYCONFIG_NAMESPACELABELSENTRY']._serialized_end=1871
+  _globals['_GATEWAYCONFIG_STRATEGYNAMESPACESENTRY']._serialized_start=1873
+  _globals['_GATEWAYCONFIG_STRATEGYNAMESPACESENTRY']._serialized_end=1969
 # @@protoc_insertion_point(module_scope)

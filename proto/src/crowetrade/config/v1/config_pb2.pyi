@@ -32,8 +32,6 @@ class _TradingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TradingS
     """New orders are refused; open ones are cancelled."""
     TRADING_STATE_FLATTEN: _TradingState.ValueType  # 3
     """As suspended, and positions are closed by reducing orders."""
-    TRADING_STATE_CLOSE_ONLY: _TradingState.ValueType  # 4
-    """Only orders that reduce a position are accepted."""
 
 class TradingState(_TradingState, metaclass=_TradingStateEnumTypeWrapper):
     """Whether a strategy may trade."""
@@ -45,8 +43,6 @@ TRADING_STATE_SUSPENDED: TradingState.ValueType  # 2
 """New orders are refused; open ones are cancelled."""
 TRADING_STATE_FLATTEN: TradingState.ValueType  # 3
 """As suspended, and positions are closed by reducing orders."""
-TRADING_STATE_CLOSE_ONLY: TradingState.ValueType  # 4
-"""Only orders that reduce a position are accepted."""
 Global___TradingState: _TypeAlias = TradingState  # noqa: Y015
 
 @_typing.final
@@ -81,6 +77,7 @@ class StrategyBinding(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     CAPITAL_FIELD_NUMBER: _builtins.int
     CAPITAL_CURRENCY_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """Name of the Strategy; NAME.NAMESPACE when it is of another namespace than the venue."""
     state: Global___TradingState.ValueType
@@ -97,6 +94,10 @@ class StrategyBinding(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """metadata.labels of the Strategy: by them a KillSwitch that comes without the operator selects it."""
 
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Symbols in which it may open positions. In every other instrument of the venue its orders may only reduce."""
+
     def __init__(
         self,
         *,
@@ -106,10 +107,11 @@ class StrategyBinding(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         capital: _builtins.str = ...,
         capital_currency: _builtins.str = ...,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capital", b"capital", "capital_currency", b"capital_currency", "flatten_when_deleted", b"flatten_when_deleted", "labels", b"labels", "state", b"state", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capital", b"capital", "capital_currency", b"capital_currency", "flatten_when_deleted", b"flatten_when_deleted", "labels", b"labels", "state", b"state", "strategy", b"strategy", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

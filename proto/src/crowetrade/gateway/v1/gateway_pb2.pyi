@@ -182,12 +182,15 @@ class LogonAccepted(_message.Message):
     LOCK_STEP_FIELD_NUMBER: _builtins.int
     MARKET_DATA_SEQUENCE_FIELD_NUMBER: _builtins.int
     HEARTBEAT_DEADLINE_MILLIS_FIELD_NUMBER: _builtins.int
+    REPLAY_SPEED_FIELD_NUMBER: _builtins.int
     lock_step: _builtins.bool
     """True when the venue replays in lock step: it waits for Progress after each event."""
     market_data_sequence: _builtins.int
     """MarketData.sequence last published."""
     heartbeat_deadline_millis: _builtins.int
     """Silence after which the gateway takes the session for lost, milliseconds."""
+    replay_speed: _builtins.str
+    """Seconds of event time per second of the clock. Empty: 1, as at every venue that replays no recording."""
     @_builtins.property
     def positions(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Position]:
         """Positions of the strategy."""
@@ -204,10 +207,11 @@ class LogonAccepted(_message.Message):
         lock_step: _builtins.bool = ...,
         market_data_sequence: _builtins.int = ...,
         heartbeat_deadline_millis: _builtins.int = ...,
+        replay_speed: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_deadline_millis", b"heartbeat_deadline_millis", "lock_step", b"lock_step", "market_data_sequence", b"market_data_sequence", "open_orders", b"open_orders", "positions", b"positions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_deadline_millis", b"heartbeat_deadline_millis", "lock_step", b"lock_step", "market_data_sequence", b"market_data_sequence", "open_orders", b"open_orders", "positions", b"positions", "replay_speed", b"replay_speed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

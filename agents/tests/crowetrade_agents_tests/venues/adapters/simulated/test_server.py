@@ -55,7 +55,7 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[int, Path, asyncio.subpr
 
 
 def client(port: int) -> SimulatedServerVenue:
-    return make(ServerSpec(port, lock_step=True), AdapterContext("sim", (EUR_USD,), JumpingClock(START_NS)))
+    return make(ServerSpec(port, speed=None), AdapterContext("sim", (EUR_USD,), JumpingClock(START_NS)))
 
 
 def logged(log: Path, kind: str) -> list[Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from crowetrade_agents.domain.instrument import InstrumentId
@@ -14,7 +15,7 @@ from crowetrade_agents.venues.adapters.simulated import requests
 from crowetrade_agents.venues.adapters.simulated.codec import frame, read_frame
 from crowetrade_agents.venues.adapters.simulated.requests import Query, Request
 from crowetrade_agents.venues.adapters.simulated.sender import Sender
-from crowetrade_agents.venues.adapters.simulated.spec import API_KEY
+from crowetrade_agents.venues.adapters.simulated.spec import API_KEY, features
 from crowetrade_agents.venues.adapters.simulated.wire import (
     LoggedOn,
     Logon,
@@ -45,11 +46,11 @@ MAX_WAITING = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """Where the server is, and whether its recording is replayed in lock step."""
+    """Where the server is, and how fast it replays its recording; `speed` as in SimulatedSpec."""
 
     port: int
     host: str = "127.0.0.1"
-    lock_step: bool = False
+    speed: Decimal | None = Decimal(1)
 
 
 def make(spec: ServerSpec, context: AdapterContext) -> SimulatedServerVenue:
@@ -75,7 +76,7 @@ class SimulatedServerVenue:
     @property
     def features(self) -> VenueFeatures:
         """What it can do."""
-        return VenueFeatures(positions=True, lock_step=self._spec.lock_step)
+        return features(self._spec.speed, positions=True)
 
     async def connect(self, resume: Resume) -> VenueSnapshot:
         """Logs on over a new connection. Raises LogonRefused and VenueUnavailable."""

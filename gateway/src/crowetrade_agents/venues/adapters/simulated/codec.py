@@ -1,7 +1,8 @@
-"""Frozen dataclasses as JSON and back, by their type hints; messages as frames of four bytes of length and JSON.
+"""Frozen dataclasses and named tuples as JSON and back, by their type hints; messages as frames of four bytes of length
+and JSON.
 
 Decimals are text of the one grammar, enums their value, an instrument its venue and symbol. Where a hint allows several
-dataclasses, `_` holds the name. Raises ValueError for what does not fit.
+of them, `_` holds the name. Raises ValueError for what does not fit.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _LENGTH_BYTES = 4
 
 def encode(value: Any) -> Any:
     """Plain JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"_": type(value).__name__, **fields}
+    kind: Any = type(value)
+    if _is_record(kind):
+        return {"_": kind.__name__, **{name: encode(getattr(value, name)) for name in _hints(kind)}}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Decimal):
@@ -56,7 +57,7 @@ def decode(hint: Any, raw: Any) -> Any:
         return parse(raw)
     if hint is InstrumentId:
         return InstrumentId(*raw)
-    if dataclasses.is_dataclass(hint):
+    if _is_record(hint):
         made: Any = hint
         return made(**{name: decode(kind, raw[name]) for name, kind in _hints(made).items() if name in raw})
     if isinstance(hint, type) and issubclass(hint, Enum | Path):
@@ -78,6 +79,11 @@ def _one_of(hints: tuple[Any, ...], raw: Any) -> Any:
         if hint.__name__ == raw["_"]:
             return decode(hint, raw)
     raise ValueError(f"{raw['_']} is none of {', '.join(hint.__name__ for hint in rest)}")
+
+
+def _is_record(kind: Any) -> bool:
+    """What travels by the names of its fields; an instrument does not."""
+    return dataclasses.is_dataclass(kind) or (hasattr(kind, "_fields") and kind is not InstrumentId)
 
 
 @cache

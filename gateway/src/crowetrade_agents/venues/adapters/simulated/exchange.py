@@ -166,7 +166,8 @@ class Exchange:
         """The market moves at `book.event_ns`, with recorded depth by `depth`; what was due before comes first."""
         self._run(book.event_ns, inclusive=False)
         offers = self._offers[book.instrument] = Offers(book) if depth is None else self._depth(book, depth)
-        for order in list(self.ledger.open.get(book.instrument, {}).values()):
+        resting = self.ledger.open.get(book.instrument)
+        for order in list(resting.values()) if resting else ():
             self._match(order, offers, maker=True)
         return self._drained()
 

@@ -7,7 +7,7 @@ A generator of events may be left at any event (the session broke): what was not
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Protocol
 
@@ -40,7 +40,7 @@ class Market(Protocol):
         """The last sequence that was reported."""
         ...
 
-    def run(self, now_ns: int) -> Iterator[VenueEvent]:
+    def run(self, now_ns: int) -> Iterable[VenueEvent]:
         """What is due until now, or some of it: then `next_wall_ns` is not after now."""
         ...
 
@@ -76,23 +76,21 @@ class Feed:
         self.replay = replay
         self.exchange = exchange
         self.taken = 0
+        # The last sequence that was reported.
+        self.reported = 0
+        # Those that are on their way: taken and not reported.
         self.waiting: deque[QuoteChanged | TradePrinted] = deque()
         # Venue time of the next quote or trade that the exchange takes in; None at the end.
         self.next_event_ns: int | None = replay.event_ns(1)
 
-    @property
-    def reported(self) -> int:
-        """The last sequence that was reported."""
-        return self.taken - len(self.waiting)
-
     def start(self, reported: int, venue_ns: int) -> None:
         """The exchange begins at a venue time, with the quotes that are then in force; what was reported before stays
         reported."""
-        self.taken = max(self.replay.sequence_at(venue_ns), reported)
+        self.taken, self.reported = max(self.replay.sequence_at(venue_ns), reported), reported
         for event in self.replay.in_force(self.taken):
             self.exchange.on_quote(event.book, self.replay.depth(event.sequence, whole=True))
         self.waiting.extend(self.replay.event(sequence) for sequence in range(reported + 1, self.taken + 1))
-        self._look_ahead()
+        self.next_event_ns = self.replay.next_ns(self.taken)
         self.exchange.start(venue_ns)
 
     def next_report_ns(self) -> int | None:
@@ -104,7 +102,7 @@ class Feed:
         event = self.replay.event(self.taken + 1)
         self.taken += 1
         self.waiting.append(event)
-        self._look_ahead()
+        self.next_event_ns = self.replay.next_ns(self.taken)
         if isinstance(event, TradePrinted):
             return self.exchange.on_trade(event)
         if self.replay.has_depth:
@@ -118,9 +116,10 @@ class Feed:
             events += self.take()
         return events + self.exchange.advance(venue_ns)
 
-    def _look_ahead(self) -> None:
-        following = self.taken + 1
-        self.next_event_ns = self.replay.event_ns(following) if self.replay.exists(following) else None
+    def report(self) -> QuoteChanged | TradePrinted:
+        """The next one arrives."""
+        self.reported += 1
+        return self.waiting.popleft()
 
 
 class PacedMarket:
@@ -150,7 +149,7 @@ class PacedMarket:
                 yield from self._feed.exchange.advance(target_ns)
                 return
             if self._feed.waiting and self._report_ns() <= at_ns:
-                yield self._feed.waiting.popleft()
+                yield self._feed.report()
             elif self._feed.next_event_ns == at_ns:
                 yield from self._take()
             elif self._end_ns() == at_ns:
@@ -189,7 +188,7 @@ class PacedMarket:
     def _take(self) -> Iterator[VenueEvent]:
         events = self._feed.take()
         if not self._latency_ns:
-            yield self._feed.waiting.popleft()
+            yield self._feed.report()
         yield from events
 
     def _next_ns(self) -> int | None:
@@ -228,21 +227,19 @@ class LockStepMarket:
         """The last sequence that was reported."""
         return self._feed.reported
 
-    def run(self, now_ns: int) -> Iterator[VenueEvent]:
+    def run(self, now_ns: int) -> Sequence[VenueEvent]:
         """The next quote, when the last one is released, and what the exchange does until the time that it leads to."""
-        return self._move() if self._may_move() else iter(())
-
-    def _move(self) -> Iterator[VenueEvent]:
-        next_ns = self._feed.next_report_ns()
+        feed = self._feed
+        if not self._may_move():
+            return ()
+        next_ns = feed.next_report_ns()
         if next_ns is None:
             self.ended = True
-            self._feed.exchange.end_trading()
-            yield END
-            return
+            feed.exchange.end_trading()
+            return (END,)
         self._standing_ns = next_ns
-        events = self._feed.take_until(self._standing_ns + self._lead_ns)
-        yield self._feed.waiting.popleft()
-        yield from events
+        events = feed.take_until(next_ns + self._lead_ns)
+        return (feed.report(), *events)
 
     def miss(self, now_ns: int) -> None:
         """The market waits."""
@@ -255,7 +252,7 @@ class LockStepMarket:
 
     def release(self, sequence: int) -> None:
         """What was not reported cannot be released."""
-        self._released = max(self._released, min(sequence, self.reported))
+        self._released = max(self._released, min(sequence, self._feed.reported))
 
     def next_report_ns(self) -> int | None:
         """When the market moves to it, if it is released."""

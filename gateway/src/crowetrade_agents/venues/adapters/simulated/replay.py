@@ -88,6 +88,12 @@ class Replay:
         """Whether there is an event of this sequence."""
         return sequence >= 1 and (self._loop or sequence <= len(self._times))
 
+    def next_ns(self, sequence: int) -> int | None:
+        """Venue time of the event after this sequence; None at the end."""
+        if sequence < len(self._times):
+            return self._times[sequence]
+        return self.event_ns(sequence + 1) if self._loop else None
+
     def event_ns(self, sequence: int) -> int:
         """Venue time of an event that exists."""
         if sequence <= len(self._times):

@@ -36,7 +36,7 @@ from crowetrade_agents.venues.adapters.simulated.outbox import Outbox
 from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
 from crowetrade_agents.venues.adapters.simulated.replay import Anchor, Pace, Place, Replay, place_of
 from crowetrade_agents.venues.adapters.simulated.requests import Request, not_sent
-from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec
+from crowetrade_agents.venues.adapters.simulated.spec import SimulatedSpec, features
 from crowetrade_agents.venues.calendar import calendar_of
 from crowetrade_agents.venues.port import (
     FEED_ALIVE_SECONDS,
@@ -52,7 +52,6 @@ from crowetrade_agents.venues.port import (
     SessionState,
     TradePrinted,
     VenueEvent,
-    VenueFeatures,
     VenueSnapshot,
 )
 
@@ -98,7 +97,7 @@ class Simulation:
             charges=(*map(FundingSchedule, spec.funding), *map(RolloverSchedule, spec.rollovers)),
             retain=retain,
         )
-        self.features = VenueFeatures(positions=keeps_books, lock_step=spec.speed is None)
+        self.features = features(spec.speed, positions=keeps_books)
         self._faults = FaultInjector(spec.faults, spec.fault_rates, spec.seed)
         self._outbox = Outbox()
         self._busts: list[tuple[int, str]] = []
@@ -206,19 +205,29 @@ class Simulation:
             if self._faults.never_strike and not self._outbox.waiting:
                 # What nothing delays or loses need not wait its turn.
                 arrived = list(self._market.run(now_ns))
-                if arrived and any(isinstance(event, _MARKET_DATA) for event in arrived):
-                    self._last_feed_ns = now_ns
+                for event in arrived:
+                    if isinstance(event, _MARKET_DATA):
+                        self._last_feed_ns = now_ns
+                        break
             elif not (self.features.lock_step and now_ns < self._silent_until_ns):
                 for event in self._market.run(now_ns):
                     self._deliver(event, now_ns)
                     if not self._connected:
                         break
-            self._keep_alive(self._market, now_ns)
+            if now_ns >= self._last_feed_ns + ALIVE_NS:
+                self._keep_alive(self._market, now_ns)
         return arrived + self._outbox.pop(now_ns) if self._outbox.waiting else arrived
 
     def next_market_ns(self) -> int | None:
         """Venue time of the next market data event that is reported; None at the end, and before the first logon."""
         return None if self._market is None else self._market.next_report_ns()
+
+    @property
+    def is_still(self) -> bool:
+        """In lock step: whether nothing comes before the market is released, something is sent, or time passes."""
+        if self._outbox.waiting or self._busts:
+            return False
+        return self._market is None or self._market.next_wall_ns(self._last_ns) is None
 
     def next_wall_ns(self, now_ns: int) -> int | None:
         """When `poll` has something to return by itself; None when only a request, a release or a logon helps."""
@@ -241,8 +250,7 @@ class Simulation:
         return self._last_ns
 
     def _keep_alive(self, market: Market, now_ns: int) -> None:
-        quiet = now_ns >= self._last_feed_ns + ALIVE_NS and now_ns >= self._silent_until_ns
-        if quiet and self._connected and not market.ended:
+        if now_ns >= self._silent_until_ns and self._connected and not market.ended:
             self._deliver(FeedAlive(market.venue_ns(now_ns)), now_ns)
 
     # Faults on what the venue sends

@@ -12,6 +12,7 @@ from crowetrade_agents.domain.numbers import ZERO
 from crowetrade_agents.risk.calendars import ALWAYS_OPEN
 from crowetrade_agents.venues.adapters.simulated.faults import Fault, FaultRate
 from crowetrade_agents.venues.adapters.simulated.queue import QueueModel
+from crowetrade_agents.venues.port import VenueFeatures
 
 TYPE = "Simulated"
 API_KEY = "apiKey"
@@ -128,3 +129,8 @@ class SimulatedSpec:
     def market_data_latency_ns(self) -> int:
         """From a quote at the venue to its arrival, in ns of venue time."""
         return self.market_data_latency_millis * _MILLI_NS
+
+
+def features(speed: Decimal | None, *, positions: bool) -> VenueFeatures:
+    """What the venue can do when it replays at this speed; `positions`: it knows the account's."""
+    return VenueFeatures(positions=positions, lock_step=speed is None, replay_speed=speed or Decimal(1))
