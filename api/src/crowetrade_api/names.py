@@ -30,6 +30,8 @@ CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 INSTRUMENTS_ANNOTATION = f"{GROUP}/instruments"
 """On the ConfigMap of a strategy: NAMESPACE/VENUE/SYMBOL of what its agents are configured for, with commas."""
 SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"
+LEFT_BEHIND_ANNOTATION = f"{GROUP}/left-behind"
+"""On the operator's Lease while nobody holds it: how far the last leader has seen and written (cluster/takeover.py)."""
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 """On every namespace, with its name: the API server sets it, so nobody can claim another one's."""

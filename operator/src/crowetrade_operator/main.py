@@ -43,6 +43,7 @@ from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import ApiResource, Role, watched
 from crowetrade_operator.cluster.shard import Shard
 from crowetrade_operator.cluster.status import StatusWriter
+from crowetrade_operator.cluster.takeover import Takeover, left_behind
 from crowetrade_operator.cluster.watch import Watches
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.errors import ClusterError, OperatorError, SettingsError, WatchEnded
@@ -269,7 +270,7 @@ class Operator:
                 "watches": view.watches.run(),
                 "kopf": self._watching(view.kopf),
                 "unreadable namespaces": self._asking_again(view),
-                "leader": self._lead(leading, view),
+                "leader": self._lead(leading, view, leadership),
             }
             try:
                 # What works ends first: it would tell that the bus is gone.
@@ -277,13 +278,18 @@ class Operator:
             finally:
                 # Nothing is written any more. What is left to close keeps nobody waiting.
                 if not self.settings.shard_label:
-                    await leadership.release()
+                    await leadership.release(left_behind(view.relist, leading))
 
-    async def _lead(self, cluster: Cluster, view: View) -> None:
+    async def _lead(self, cluster: Cluster, view: View, leadership: Elector) -> None:
         """What the leader does, until cancelled."""
-        await self._leads.wait()
-        if view.may_be_late:
-            await self._catch_up(view.relist)
+        takeover = Takeover(view.relist, leadership)
+        ahead = asyncio.create_task(takeover.read_ahead())
+        try:
+            await self._leads.wait()
+            if view.may_be_late:
+                await self._catch_up(takeover)
+        finally:
+            await cancelled(ahead)
         async with self._leading(cluster, view) as parts:
             log.info("working", namespaces=self.settings.namespaces or "all")
             work = {
@@ -414,10 +420,10 @@ class Operator:
                 return
             await asyncio.sleep(self.settings.lease.retry)
 
-    async def _catch_up(self, relist: Relist) -> None:
+    async def _catch_up(self, takeover: Takeover) -> None:
         while True:
             try:
-                return await relist.catch_up()
+                return await takeover.finish()
             except ClusterError as error:
                 log.error("not_listed_at_takeover", error=str(error))
             await asyncio.sleep(self.settings.lease.retry)

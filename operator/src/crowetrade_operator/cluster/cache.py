@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from crowetrade_api.names import STRATEGY_LABEL, VENUE_LABEL, Key, Kind
 from crowetrade_operator.cluster import managed_fields
-from crowetrade_operator.cluster.objects import Object, version_of
+from crowetrade_operator.cluster.objects import Object, version_from, version_of
 from crowetrade_operator.cluster.packed import Packed, Packer
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource, Path, Role
 
@@ -111,6 +111,12 @@ class Cache:
     def of_kind(self, kind: str) -> Iterator[Object]:
         """All objects of a kind."""
         return (packed.open() for _, packed in self.all_packed(kind))
+
+    def newest(self, kind: str, namespace: str) -> int:
+        """The highest version of an object of a kind in a namespace, all of them for the empty one; 0 without any."""
+        one = self._kinds.get((kind, namespace), {}).values()
+        found = one if namespace else (packed for _, packed in self.all_packed(kind))
+        return max((packed.version for packed in found), default=0)
 
     def addresses(self, kind: str) -> list[Address]:
         """Of all objects of a kind."""
@@ -210,7 +216,7 @@ class Cache:
         def in_scope(address: Address) -> bool:
             return address[0] == resource.kind and namespace in ("", address[1])
 
-        limit = int(version) if version.isdigit() else 0
+        limit = version_from(version)
         listed = dict(items)
         meanwhile = (self._meanwhile or {}).items()
         newer = {address: found for address, found in meanwhile if found[0] > limit and in_scope(address)}

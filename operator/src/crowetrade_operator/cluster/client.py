@@ -22,7 +22,7 @@ from kubernetes.aio import config as kube_config
 from crowetrade_api.names import FIELD_MANAGER
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.admission import denied_by, unanswered_by
-from crowetrade_operator.cluster.objects import Object
+from crowetrade_operator.cluster.objects import Object, version_of
 from crowetrade_operator.cluster.resources import BY_KIND, ApiResource
 from crowetrade_operator.cluster.undeclared import undeclared_fields
 from crowetrade_operator.errors import (
@@ -83,6 +83,10 @@ class Cluster:
     def __init__(self, api: Any, seconds_left: Callable[[], float] | None = None) -> None:
         self._api = api
         self._seconds_left = seconds_left
+        self.written: dict[tuple[str, str], int] = {}
+        """The newest version that an answer to a write has named, by kind and namespace."""
+        self.unanswered_at = float("-inf")
+        """When it was not known of a write the last time whether it was carried out, on the monotonic clock."""
 
     def while_leading(self, seconds_left: Callable[[], float]) -> Cluster:
         """The same connections for the leader: every write must be over within `seconds_left()`, which is asked right
@@ -279,13 +283,23 @@ class Cluster:
             finally:
                 metrics.API_REQUESTS.labels(verb, resource.plural, str(code)).inc()
                 metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
+                if method != "GET" and (code == 0 or code >= HTTPStatus.INTERNAL_SERVER_ERROR):
+                    self.unanswered_at = time.monotonic()
             if 200 <= code <= 299:
+                if method != "GET":
+                    self._wrote(resource, payload)
                 return payload
             wait = _retry_after(response)
             if wait is None or tries_left == 0:
                 break
             await asyncio.sleep(wait)
         raise _error(verb, path, code, payload)
+
+    def _wrote(self, resource: ApiResource, stored: Object) -> None:
+        metadata = stored.get("metadata") or {}
+        if "resourceVersion" in metadata:
+            place = resource.kind, metadata.get("namespace", "")
+            self.written[place] = max(self.written.get(place, 0), version_of(stored))
 
     async def _open(
         self,

@@ -31,6 +31,7 @@ from typing import NoReturn
 
 import structlog
 
+from crowetrade_api.names import LEFT_BEHIND_ANNOTATION
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.objects import Object, version_of
@@ -80,6 +81,11 @@ class Elector:
         self._duration = math.ceil(times.duration)
         # Version of another one's Lease that was seen last, and when it will have expired if it stays.
         self._seen, self._expires = "", float("-inf")
+        # When its holder, if there is one, begins no more write.
+        self._ends = float("inf")
+        self.taken_from, self.left_behind = "", ""
+        """Version of the Lease that this one has replaced when it began to lead, and what the leader before wrote down
+        when it gave it back."""
         self._free = asyncio.Event()
         self._given_back = False
         self._epoch = 0
@@ -102,6 +108,12 @@ class Elector:
             return 0.0
         age = self._clock() - self._renewed
         return self._duration - age if age < self._times.renew else 0.0
+
+    @property
+    def silent(self) -> str:
+        """Version of the Lease of another one that has not renewed it for so long that it begins no more write; empty
+        otherwise."""
+        return self._seen if self._clock() > self._ends else ""
 
     async def acquire(self) -> None:
         """Waits until this replica leads. Raises LeaseLost when what it knows is of another history."""
@@ -154,8 +166,9 @@ class Elector:
                 log.warning("epoch_raised", epoch=self._epoch, found=above)
                 await self._renew(above + 1)
 
-    async def release(self) -> None:
-        """Gives the Lease back, if it is ours. Nothing is written from here on, and `hold` waits to be cancelled."""
+    async def release(self, left_behind: str = "") -> None:
+        """Gives the Lease back, if it is ours, with a word to the next leader. Nothing is written from here on, and
+        `hold` waits to be cancelled."""
         self._renewed = float("-inf")
         self._leader.set(0)
         if self._given_back:
@@ -167,6 +180,8 @@ class Elector:
                 if not self._is_ours(lease):
                     return
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
+                if left_behind:
+                    lease["metadata"].setdefault("annotations", {})[LEFT_BEHIND_ANNOTATION] = left_behind
                 await self._cluster.replace(LEASES, self._namespace, self._name, lease)
             log.info("lease_released", identity=self.identity, lease=self._name)
         except ClusterError as error:
@@ -293,10 +308,13 @@ class Elector:
             "renewTime": self._now(),
             "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1,
         }
+        taken_from = lease["metadata"]["resourceVersion"]
+        left_behind = (lease["metadata"].get("annotations") or {}).pop(LEFT_BEHIND_ANNOTATION, "")
         try:
             stored = await self._cluster.replace(LEASES, self._namespace, self._name, lease)
         except Conflict:
             return False
+        self.taken_from, self.left_behind = taken_from, left_behind
         self._written(stored, started)
         return True
 
@@ -330,4 +348,6 @@ class Elector:
         if self._seen != version:
             duration = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._duration)
             self._seen, self._expires = version, now + duration
+            holder = (lease.get("spec") or {}).get("holderIdentity")
+            self._ends = now + self._times.renew if holder else float("inf")
         return now > self._expires

@@ -31,5 +31,9 @@ class PodWarning:
 
 def version_of(item: Object) -> int:
     """resourceVersion as a number; Kubernetes documents that versions of one kind can be ordered."""
-    text = item["metadata"].get("resourceVersion") or "0"
+    return version_from(item["metadata"].get("resourceVersion") or "")
+
+
+def version_from(text: str) -> int:
+    """The resourceVersion of an object or of a list as a number; 0 for one that is none."""
     return int(text) if text.isdigit() else 0

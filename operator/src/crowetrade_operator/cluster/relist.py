@@ -14,6 +14,7 @@ seen late, and their order would not be known. The others go on, and it is asked
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
@@ -24,7 +25,7 @@ from crowetrade_api.names import VENUE_LABEL
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.cache import Address, Cache
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.objects import Object, version_of
+from crowetrade_operator.cluster.objects import Object, version_from, version_of
 from crowetrade_operator.cluster.resources import DEPLOYMENTS, ApiResource, Role, watched
 from crowetrade_operator.errors import ClusterError, ClusterRefused, NotFound
 
@@ -37,6 +38,8 @@ LIST_SECONDS = 3_600.0
 """After so long everything is listed again, whatever its watch brings."""
 Place = tuple[str, str]
 """Kind and namespace of a watch; the empty namespace stands for all."""
+Versions = Mapping[str, Mapping[str, int]]
+"""By namespace of a watch, or the empty one for all, and kind."""
 
 
 def is_readable(namespace: str, unreadable: Collection[str]) -> bool:
@@ -83,6 +86,7 @@ class Relist:
         # What may be listed and not watched.
         self._unwatched = set[Place]()
         self._behind: list[Place] = []
+        self._brought = asyncio.Event()
         # The cache tells what came while a list was read, of one list at a time.
         self._listing = asyncio.Lock()
         self.unreadable: dict[str, str] = {}
@@ -95,6 +99,7 @@ class Relist:
         self._last_event = self._clock()
         place = item["kind"], "" if self._namespaces == ("",) else item["metadata"].get("namespace", "")
         self._watched[place] = max(self._watched.get(place, 0), version_of(item))
+        self._brought.set()
         metrics.WATCH_EVENTS.labels(item["kind"], type_).inc()
 
     def heard(self, resource: ApiResource, namespace: str) -> None:
@@ -125,11 +130,34 @@ class Relist:
             if not await self._read(namespace):
                 await self._forget(namespace)
 
+    def newest(self, written: Mapping[Place, int]) -> Versions:
+        """The newest version of what decisions are made from that was seen or, as told, written."""
+        return {
+            namespace: {resource.kind: self._newest(resource, namespace, written) for resource in self._decided_from}
+            for namespace in self.readable
+        }
+
+    async def reach(self, versions: Versions | None, seconds: float) -> bool:
+        """Waits until the watches have brought these versions, which another leader has seen or written. Returns
+        whether they have, in so many seconds; at once when it is not known of all that is watched how far that is."""
+        with contextlib.suppress(TimeoutError, KeyError):
+            async with asyncio.timeout(seconds):
+                while versions is not None:
+                    if all(
+                        self._has_come(resource, namespace, versions[namespace][resource.kind])
+                        for namespace in self.readable
+                        for resource in self._decided_from
+                    ):
+                        return True
+                    self._brought.clear()
+                    await self._brought.wait()
+        return False
+
     async def catch_up(self) -> None:
         """Reads again what another leader may have written a moment ago and decisions are made from, because its watch
         may be late: our own kinds, and which gateways restart. Of other children only the content is compared, which is
         the same for all leaders. Raises ClusterError."""
-        kinds = [resource for resource in self._kinds if resource.role is Role.OWN]
+        kinds = [resource for resource in self._decided_from if resource.role is Role.OWN]
         for namespace in self.readable:
             if await self._list(namespace, kinds) is None:
                 await self._forget(namespace)
@@ -189,6 +217,19 @@ class Relist:
         self.stalled = f"the watch of {', '.join(names)} is stalled" if names else ""
         if names:
             log.error("watch_stalled", watches=names)
+
+    @property
+    def _decided_from(self) -> list[ApiResource]:
+        return [resource for resource in self._kinds if resource.role is Role.OWN or resource is DEPLOYMENTS]
+
+    def _newest(self, resource: ApiResource, namespace: str, written: Mapping[Place, int]) -> int:
+        ours = (of for (kind, where), of in written.items() if kind == resource.kind and namespace in ("", where))
+        watched = self._watched.get((resource.kind, namespace), 0)
+        return max(watched, self._cache.newest(resource.kind, namespace), *ours)
+
+    def _has_come(self, resource: ApiResource, namespace: str, version: int) -> bool:
+        place = resource.kind, namespace
+        return version <= max(self._watched.get(place, 0), version_from(self._versions.get(place, "")))
 
     def _is_followed(self, resource: ApiResource, namespace: str) -> bool:
         place, now = (resource.kind, namespace), self._clock()
