@@ -18,7 +18,8 @@ from benchmarks.record import LATEST, record
 from crowetrade_operator.cluster.resources import CHILDREN
 from crowetrade_operator_tests import servers
 
-KEPT = "what was kept before\n"
+KEPT = '{"part": "operator", "name": "before"}\n'
+OTHERS = ['{"part": "backtest", "name": "quotes"}', '{"part": "risk", "name": "all"}']
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def results(tmp_path: Path) -> Path:
     """A folder with the figures of an earlier run of the operator."""
     folder = tmp_path / "results"
     folder.mkdir()
-    (folder / LATEST["operator"]).write_text(KEPT)
+    (folder / LATEST).write_text(KEPT)
     return folder
 
 
@@ -50,12 +51,20 @@ def kept(results: Path, pattern: str) -> list[str]:
 
 def test_a_complete_run_is_the_newest_of_its_part(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert record("operator", {"first": measured("a", "b"), "second": measured("c")}, results)
-    assert kept(results, LATEST["operator"]) == ["a", "b", "c"]
+    assert kept(results, LATEST) == ["a", "b", "c"]
     assert kept(results, "*Z-operator.jsonl") == ["a", "b", "c"]
     assert list(results.glob("*incomplete*")) == []
     printed = capsys.readouterr()
     assert [json.loads(line)["name"] for line in printed.out.splitlines()] == ["a", "b", "c"]
     assert printed.err == ""
+
+
+def test_a_run_takes_the_place_of_its_part_alone(results: Path) -> None:
+    (results / LATEST).write_text("".join(f"{text}\n" for text in (OTHERS[1], KEPT.strip(), OTHERS[0])))
+    assert record("operator", {"first": measured("a")}, results)
+    first, second, third = (results / LATEST).read_text().splitlines()
+    assert [first, third] == OTHERS
+    assert (json.loads(second)["part"], json.loads(second)["name"]) == ("operator", "a")
 
 
 def test_each_figure_is_kept_before_the_next_one_is_measured(results: Path) -> None:
@@ -94,13 +103,13 @@ def test_a_run_that_left_something_out_is_kept_beside_the_newest(
 
     assert not record("operator", run, results)
 
-    assert (results / LATEST["operator"]).read_text() == KEPT
+    assert (results / LATEST).read_text() == KEPT
     assert kept(results, "*Z-operator-incomplete.jsonl") == names
     lines = capsys.readouterr().err.splitlines()
     assert said in lines
     (path,) = results.glob("*incomplete*")
     assert lines[-1] == (
-        f"What was measured is in {path}; latest-operator.jsonl and docs/performance.md are as they were."
+        f"What was measured is in {path}; latest.jsonl and docs/performance.md are as they were."
     )
 
 
@@ -111,7 +120,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has_measured(results: Path, capsys:
         record("operator", run, results)
 
     assert kept(results, "*incomplete*") == ["a", "b"]
-    assert (results / LATEST["operator"]).read_text() == KEPT
+    assert (results / LATEST).read_text() == KEPT
     assert "- second, third: stopped" in capsys.readouterr().err.splitlines()
 
 
@@ -125,7 +134,7 @@ def test_without_an_api_server_nothing_of_the_operator_is_kept_as_its_newest_run
         assert not record("operator", measures(tmp_path, Plan(growth=(300,))), results)
     finally:
         servers.program.cache_clear()
-    assert (results / LATEST["operator"]).read_text() == KEPT
+    assert (results / LATEST).read_text() == KEPT
     said = capsys.readouterr().err
     assert "- the fleet, a cold start of 300 in one namespace: etcd is not there: run `make" in said
     assert "Traceback" not in said
