@@ -1,8 +1,8 @@
 """What is kept of a run: each figure is written as soon as it is measured, so that a run that ends early has lost none.
 
 While a part is measured its figures are in results/TIME-PART-incomplete.jsonl, and they stay there when anything was
-left out. Of a complete run they are in results/TIME-PART.jsonl, and take the place of those of its part in latest.jsonl,
-which nothing else writes.
+left out. Of a complete run they are in results/TIME-PART.jsonl, and take the place of those of its part in
+latest.jsonl, which nothing else writes.
 """
 
 from __future__ import annotations
