@@ -108,9 +108,7 @@ def test_a_run_that_left_something_out_is_kept_beside_the_newest(
     lines = capsys.readouterr().err.splitlines()
     assert said in lines
     (path,) = results.glob("*incomplete*")
-    assert lines[-1] == (
-        f"What was measured is in {path}; latest.jsonl and docs/performance.md are as they were."
-    )
+    assert lines[-1] == (f"What was measured is in {path}; latest.jsonl and docs/performance.md are as they were.")
 
 
 def test_a_run_that_is_stopped_keeps_what_it_has_measured(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
