@@ -199,7 +199,7 @@ async def test_a_list_counts_for_the_silence_in_which_it_was_read(
     asked, ahead = lists(), asyncio.create_task(follower.takeover.read_ahead())
     try:
         clock.now = TIMES.renew + 0.1
-        await until("it to list", lambda: lists() == asked + 1)
+        await until("it to have listed", lambda: follower.takeover._listed_after != "")
     finally:
         ahead.cancel()
     await leader.elector._renew(leader.elector.epoch)
