@@ -140,6 +140,9 @@ class Settings:
     # Of one namespace.
     gateway_restarts_at_once: int = 1
     agent_restarts_at_once: int = 10
+    # Secrets in the namespaces of strategies and of venues with which their images are pulled.
+    agent_pull_secrets: tuple[str, ...] = ()
+    gateway_pull_secrets: tuple[str, ...] = ()
     # Status writes a second, over all objects.
     status_writes_per_second: float = 20.0
     resync_seconds: float = 300.0
@@ -238,6 +241,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         agent_restarts_at_once=int(
             _number(environment, "AGENT_RESTARTS_AT_ONCE", _DEFAULTS.agent_restarts_at_once, least=1)
         ),
+        agent_pull_secrets=names(environment.get("AGENT_PULL_SECRETS", "")),
+        gateway_pull_secrets=names(environment.get("GATEWAY_PULL_SECRETS", "")),
         status_writes_per_second=_number(
             environment, "STATUS_WRITES_PER_SECOND", _DEFAULTS.status_writes_per_second, least=1
         ),

@@ -54,6 +54,7 @@ SWITCHES: tuple[tuple[Settings, ...], ...] = (
     ((), ("nats.networkPolicy.enabled=false",)),
     ((), ("monitoring.podMonitor.enabled=true",)),
     ((), ("monitoring.prometheusRule.enabled=true",)),
+    ((), ("agents.imagePullSecrets={models}", "gateway.imagePullSecrets={adapters}")),
     ((), ("imagePullSecrets={registry}", "dns.cidrs={169.254.20.10/32}", "monitoring.namespaceLabels.team=sre")),
 )
 """Values of each switch; the first is what the chart has by itself. What excludes each other is one switch."""

@@ -87,6 +87,8 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
         "operator.networkPolicy.apiServer.ports={6443}",
         "gateway.restartsAtOnce=4",
         "agents.restartsAtOnce=7",
+        "agents.imagePullSecrets={models,base}",
+        "gateway.imagePullSecrets={adapters}",
     )
     (deployment,) = [
         item for item in of_kind(rendered(*values), "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
@@ -95,6 +97,8 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
     assert settings.api_server == Peer(ports=(6443,), cidrs=("10.0.0.1/32", "fd00::1/128"))
     assert settings.gateway_restarts_at_once == 4
     assert settings.agent_restarts_at_once == 7
+    assert settings.agent_pull_secrets == ("models", "base")
+    assert settings.gateway_pull_secrets == ("adapters",)
 
 
 @pytest.mark.parametrize("source", ["None", "Vault", "Files"])

@@ -86,7 +86,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
         return Plan(finalizer=True)
     venues = observed.venues
     steady = [
-        service_account(strategy),
+        service_account(strategy, settings.agent_pull_secrets),
         strategy_policy(strategy, [venue for venue in venues.present.values() if venues.admitted(venue)], settings),
         service(strategy),
         pod_disruption_budget(strategy),

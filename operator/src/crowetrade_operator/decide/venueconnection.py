@@ -121,7 +121,7 @@ def _children(venue: VenueConnection, around: NamespaceView, settings: Settings)
     content, kept = venue_content(venue), around.kept_guests(venue.name)
     bound = bound_strategies(venue, around.traders_at(venue), around.namespaces, kept)
     children = [
-        service_account(venue),
+        service_account(venue, settings.gateway_pull_secrets),
         with_hash(venue_config_map(venue, content, settings)),
         venue_policy(venue, bound, settings),
         service(venue),

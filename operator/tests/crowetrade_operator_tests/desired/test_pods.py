@@ -417,11 +417,11 @@ def test_venue_file_does_not_hold_suspend() -> None:
 
 
 def test_small_children() -> None:
-    assert service_account(venue())["automountServiceAccountToken"] is False
+    assert service_account(venue(), ())["automountServiceAccountToken"] is False
     assert service(strategy())["spec"]["clusterIP"] == "None"
     ports = {item["name"]: item["port"] for item in service(venue())["spec"]["ports"]}
     assert ports == {"grpc": 50051, "control": 50052, "http": 8080}
     budget = pod_disruption_budget(strategy())["spec"]
     assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": selector(strategy())}}
-    owner = service_account(strategy())["metadata"]["ownerReferences"][0]
+    owner = service_account(strategy(), ())["metadata"]["ownerReferences"][0]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("Strategy", "uid-ema", True)
