@@ -40,12 +40,12 @@ about a microsecond, most of it the call and what the processor's caches have lo
 without anything in between, the same decision takes half as long. What remains to gain is fewer checks, not cheaper
 ones.
 
-`gateway.order` waits for the journal most of its time: `gateway.append` is one append, which NATS has synced to the disk
-before it answers. Of `gateway.burst50`, 50 times `engine.order` is half: one process judges orders one after the other.
-More than half of `agents.strategy.rss_mib` is memory of its own (`agents.strategy.anonymous_mib`), and the rest are the
-files of Python and its libraries, which the pods of a node share. In `simulate.commands_per_second` the engine takes 30 %
-of the time and what is checked after each step a quarter (py-spy); the rest are the simulated venue, journal and
-strategies.
+`gateway.order` waits for the journal most of its time: `gateway.append` is one append, which NATS has synced to the
+disk before it answers. Of `gateway.burst50`, 50 times `engine.order` is half: one process judges orders one after the
+other. More than half of `agents.strategy.rss_mib` is memory of its own (`agents.strategy.anonymous_mib`), and the rest
+are the files of Python and its libraries, which the pods of a node share. In `simulate.commands_per_second` the engine
+takes 30 % of the time and what is checked after each step a quarter (py-spy); the rest are the simulated venue, journal
+and strategies.
 
 `backtest.quotes_per_second` and `backtest.bars_per_second` are bound by the number of calls in Python. A quote that
 leads to no order makes about 390 of them, a fifth of a microsecond each, and no layer stands out: the stages from the
