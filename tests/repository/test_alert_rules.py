@@ -32,6 +32,7 @@ NOT_APPLIED = 'crowetrade_authorizer_revocations_applied_total{pod="a",result="F
 DECISIONS = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="StrategyNotFound"}'
 ALLOWED = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="Allowed"}'
 NOT_READ = 'crowetrade_authorizer_unreadable{pod="a",kind="Strategy",namespace=""}'
+ANSWER_AGE = 'crowetrade_authorizer_answer_age_seconds{pod="a",kind="Strategy",namespace="desk"}'
 ENABLED, EXPIRY = 'crowetrade_identity_enabled{pod="a"}', 'crowetrade_identity_expiry_seconds{pod="a"}'
 EXPIRED = 'crowetrade_identity_expired_sessions_total{pod="venue-a"}'
 VIOLATIONS = 'crowetrade_risk_auditor_violations_total{namespace="desk",venue="sim",limit="maxOrderRate"}'
@@ -184,6 +185,16 @@ CASES: dict[str, Case] = {
         "6m",
         "crowetrade-authorizer may not read Strategy of all namespaces",
         "kind=Strategy",
+    ),
+    "the authorizer hears nothing": Case(
+        "CroweTradeAuthorizerStale",
+        {ANSWER_AGE: "0+60x20"},
+        "12m",
+        "a hears nothing of Strategy of desk for 12m 0s",
+        "pod=a,kind=Strategy,namespace=desk",
+    ),
+    "watches without news for five minutes": Case(
+        "CroweTradeAuthorizerStale", {ANSWER_AGE: "0 60 120 180 240 300 0 60 120 180 240 300"}, "11m"
     ),
     "the authorizer may watch again": Case("CroweTradeAuthorizerUnreadable", {NOT_READ: "1x3 0x10"}, "6m"),
     "a revocation reached the bus after a minute": Case(
