@@ -33,6 +33,7 @@ DECISIONS = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reaso
 ALLOWED = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="Allowed"}'
 NOT_READ = 'crowetrade_authorizer_unreadable{pod="a",kind="Strategy",namespace=""}'
 ANSWER_AGE = 'crowetrade_authorizer_answer_age_seconds{pod="a",kind="Strategy",namespace="desk"}'
+LIST_ENDS = 'crowetrade_identity_revocations_end_unix_seconds{pod="a"}'
 ENABLED, EXPIRY = 'crowetrade_identity_enabled{pod="a"}', 'crowetrade_identity_expiry_seconds{pod="a"}'
 EXPIRED = 'crowetrade_identity_expired_sessions_total{pod="venue-a"}'
 VIOLATIONS = 'crowetrade_risk_auditor_violations_total{namespace="desk",venue="sim",limit="maxOrderRate"}'
@@ -186,6 +187,24 @@ CASES: dict[str, Case] = {
         "crowetrade-authorizer may not read Strategy of all namespaces",
         "kind=Strategy",
     ),
+    "a revocation list ends in six hours": Case(
+        "CroweTradeRevocationListEnds",
+        {LIST_ENDS: "22000x20"},
+        "15m",
+        "the revocation list by which a judges ends in 5h 51m 40s, and no other one has come",
+        "pod=a",
+    ),
+    "there should be revocation lists": Case(
+        "CroweTradeRevocationListEnds",
+        {LIST_ENDS: "-1x20"},
+        "15m",
+        "the revocation list by which a judges ends in -15m 1s, and no other one has come",
+        "pod=a",
+    ),
+    "a revocation list was made again in time": Case(
+        "CroweTradeRevocationListEnds", {LIST_ENDS: "22000x8 260000x20"}, "15m"
+    ),
+    "there are no revocation lists": Case("CroweTradeRevocationListEnds", {LIST_ENDS: "0x20"}, "15m"),
     "the authorizer hears nothing": Case(
         "CroweTradeAuthorizerStale",
         {ANSWER_AGE: "0+60x20"},
