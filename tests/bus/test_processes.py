@@ -15,6 +15,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
@@ -296,10 +298,13 @@ async def kill_directly(
     identity = await bus.identity(caller)
     async with open_channel(f"127.0.0.1:{pods.control_port}", identity, GATEWAY.dns_name) as channel:
         call = control_pb2_grpc.ControlServiceStub(channel).Kill(control_pb2.KillRequest(order=order), timeout=60)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for _ in call:
+                pass
         return await call.code()
 
 
-async def test_a_gateway_records_whom_it_refuses_and_which_keys_it_uses(
+async def test_a_gateway_records_whom_it_refuses_who_kills_directly_and_which_keys_it_uses(
     bus: SecuredBus, pods: Pods, cluster: Cluster
 ) -> None:
     await make_strategy(cluster, NAMESPACE, STRATEGY, VENUE)
@@ -331,4 +336,18 @@ async def test_a_gateway_records_whom_it_refuses_and_which_keys_it_uses(
         assert refused.reason == (
             f"NotPermitted: {strategy} is neither the operator nor an administrator: it gives no kill orders"
         )
+
+        # Who gives an order is who shows a certificate, whomever the order names.
+        order.engaged_by = "somebody else"
+        assert await kill_directly(bus, pods, ADMINISTRATOR, order) is grpc.StatusCode.OK
+
+        async def is_killed() -> bool:
+            return bool(await told(bus, audit_pb2.ACTION_KILL))
+
+        await until("it to be recorded", is_killed)
+        (kill,) = await told(bus, audit_pb2.ACTION_KILL)
+        assert (kill.name, kill.actor, kill.proof) == ("third", ADMINISTRATOR.uri, audit_pb2.ACTOR_PROOF_CERTIFICATE)
+        shown = x509.load_pem_x509_certificate((bus.directory(ADMINISTRATOR) / "tls.crt").read_bytes())
+        assert kill.certificate_sha256 == shown.fingerprint(SHA256()).hex()
+        assert kill.reason == "by Rpc, in the name of somebody else: "
         gateway.stop()
