@@ -34,6 +34,10 @@ ALLOWED = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason=
 NOT_READ = 'crowetrade_authorizer_unreadable{pod="a",kind="Strategy",namespace=""}'
 ANSWER_AGE = 'crowetrade_authorizer_answer_age_seconds{pod="a",kind="Strategy",namespace="desk"}'
 LIST_ENDS = 'crowetrade_identity_revocations_end_unix_seconds{pod="a"}'
+KEYS_REFUSED, KEYS_RENEWED = (
+    f'crowetrade_gateway_key_renewals_total{{namespace="desk",pod="venue-a",result="{result}"}}'
+    for result in ("refused", "renewed")
+)
 ENABLED, EXPIRY = 'crowetrade_identity_enabled{pod="a"}', 'crowetrade_identity_expiry_seconds{pod="a"}'
 EXPIRED = 'crowetrade_identity_expired_sessions_total{pod="venue-a"}'
 VIOLATIONS = 'crowetrade_risk_auditor_violations_total{namespace="desk",venue="sim",limit="maxOrderRate"}'
@@ -186,6 +190,16 @@ CASES: dict[str, Case] = {
         "6m",
         "crowetrade-authorizer may not read Strategy of all namespaces",
         "kind=Strategy",
+    ),
+    "a venue refuses new keys": Case(
+        "CroweTradeVenueKeysNotTaken",
+        {KEYS_REFUSED: "0x5 1x20", KEYS_RENEWED: "0x25"},
+        "8m",
+        "desk/venue-a cannot log on with the new keys of its venue",
+        "namespace=desk,pod=venue-a",
+    ),
+    "a venue takes new keys": Case(
+        "CroweTradeVenueKeysNotTaken", {KEYS_REFUSED: "0x25", KEYS_RENEWED: "0x5 1x20"}, "8m"
     ),
     "a revocation list ends in six hours": Case(
         "CroweTradeRevocationListEnds",

@@ -21,6 +21,9 @@ FAILURES = Counter(
     "Tries to get a certificate, or the trust in others, or to write these to files for nats-server, that failed.",
     ["what"],
 )
+for _what in ("trust", "certificate"):
+    # 0 from the beginning, also without an identity: of a series that begins with a failure nobody sees an increase.
+    FAILURES.labels(what=_what)
 REFUSED_PEERS = Counter(
     "crowetrade_identity_refused_peers_total", "Peers that were refused because of who they are, by reason.", ["reason"]
 )
