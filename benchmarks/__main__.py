@@ -61,8 +61,8 @@ def operator(folder: Path) -> dict[str, Measure]:
 
 
 def risk(folder: Path) -> dict[str, Measure]:
-    """Limits, shares, kill orders, and how fast they reach every gateway."""
-    from benchmarks.risk import fleet, judging, kills, shares
+    """Limits, shares, kill orders, how fast they reach every gateway, and permissions the bus."""
+    from benchmarks.risk import fleet, judging, kills, policy, shares
 
     return {
         "orders under every limit": judging.order,
@@ -70,6 +70,7 @@ def risk(folder: Path) -> dict[str, Measure]:
         "kill orders": lambda: kills.kills(_made(folder / "kills")),
         "shares": lambda: shares.usable(_made(folder / "shares")),
         "twenty gateways": lambda: fleet.fleet(_made(folder / "fleet")),
+        "permissions": lambda: policy.policy(_made(folder / "policy")),
     }
 
 

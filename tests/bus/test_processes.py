@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -12,12 +13,18 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_agents.journal.jetstream_reader import JetStreamReader
+from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
+from crowetrade_agents.journal.jetstream_reader import JetStreamReader, StreamReader
+from crowetrade_api.files import EnvName
 from crowetrade_cli.fleet import ways
 from crowetrade_cli.identity import TLS_FILES
 from crowetrade_operator.bus.nats import Bus
@@ -38,6 +45,8 @@ from crowetrade_operator_tests.secured_bus import (
 )
 from crowetrade_operator_tests.servers import ApiServer, Process, free_port
 from crowetrade_operator_tests.waiting import end, until
+from crowetrade_process.audit.chain import decode
+from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process_tests.identity.authority import write_identity
 from tests.chaos.desk import ACTIVE, NAMESPACE, VENUE, venue_file, write_quotes
@@ -89,6 +98,8 @@ class Pods:
         self._folder = folder
         self._started: list[Process] = []
         self.grpc_port = free_port()
+        self.control_port = free_port()
+        self.credentials = folder / "credentials"
 
     def start(self, name: str, identity: IdentityName, *arguments: str, config: object = None) -> Process:
         """Starts one; its output is a file."""
@@ -104,17 +115,30 @@ class Pods:
             "CROWETRADE_TERMINATION_LOG": str(folder / "termination.log"),
             "HTTP_PORT": "0",
             "GRPC_PORT": str(self.grpc_port),
-            "CONTROL_PORT": "0",
+            "CONTROL_PORT": str(self.control_port),
+            EnvName.CREDENTIALS_DIRECTORY: str(self.credentials),
         }
         process = Process(name, [sys.executable, "-m", "crowetrade_agents.runtime", *arguments], folder, environment)
         self._started.append(process)
         return process
 
-    def gateway(self, name: str) -> Process:
-        """Of the venue."""
+    def gateway(self, name: str, *keys: str) -> Process:
+        """Of the venue; with `keys`, it takes any of these two, and the gateway has them from a Secret."""
         content = venue_file().content()
+        if keys:
+            current, previous = (hashlib.sha256(key.encode()).hexdigest() for key in keys)
+            content["spec"]["simulated"] |= {"apiKeySha256": current, "previousApiKeySha256": previous}
+            content["spec"]["credentials"] = {"secretRef": {"name": "keys", "keys": {"apiKey": "api-key"}}}
         # It plays a recording that is mounted.
         return self.start(name, GATEWAY, "gateway", config=content)
+
+    def mount(self, key: str) -> None:
+        """The Secret with this key, as Kubernetes puts it in place: a folder at once."""
+        version = self.credentials / hashlib.sha256(key.encode()).hexdigest()
+        version.mkdir(parents=True)
+        (version / "apiKey").write_text(key)
+        (self.credentials / "..new").symlink_to(version.name)
+        (self.credentials / "..new").rename(self.credentials / "..data")
 
     def strategy(self, name: str) -> Process:
         """That trades there, all roles in one process."""
@@ -254,3 +278,76 @@ async def test_everything_works_under_its_own_permissions(
         assert exported.returncode == 0, exported.stderr
     for process in (auditor, gateway, successor, strategy):
         assert "permissions violation" not in process.log.read_text(errors="replace").lower()
+
+
+async def told(bus: SecuredBus, action: audit_pb2.Action.ValueType) -> list[audit_pb2.AuditEvent]:
+    """What the gateway says of that kind in the audit trail, as an administrator reads it."""
+    async with bus.connected(ADMINISTRATOR) as administrator:
+        reader = StreamReader(administrator, subjects.AUDIT_STREAM, "the audit trail", subjects.ADMIN_API)
+        own = subjects.audit(NAMESPACE, f"venue-{VENUE}")
+        if (last := await reader.last_of(own)) is None:
+            return []
+        events = [decode(record.payload, "").event async for record in reader.messages(own, 1, last.place)]
+    return [event for event in events if event.action == action]
+
+
+async def kill_directly(
+    bus: SecuredBus, pods: Pods, caller: IdentityName, order: kill_pb2.KillOrder
+) -> grpc.StatusCode:
+    """At the gateway's control service."""
+    identity = await bus.identity(caller)
+    async with open_channel(f"127.0.0.1:{pods.control_port}", identity, GATEWAY.dns_name) as channel:
+        call = control_pb2_grpc.ControlServiceStub(channel).Kill(control_pb2.KillRequest(order=order), timeout=60)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for _ in call:
+                pass
+        return await call.code()
+
+
+async def test_a_gateway_records_whom_it_refuses_who_kills_directly_and_which_keys_it_uses(
+    bus: SecuredBus, pods: Pods, cluster: Cluster
+) -> None:
+    await make_strategy(cluster, NAMESPACE, STRATEGY, VENUE)
+    for replica in bus.replicas:
+        replica.wait_ready()
+    async with operators_bus(bus) as operator:
+        await operator.ensure_journal(NAMESPACE, VENUE)
+        assert await operator.put_config(NAMESPACE, VENUE, ACTIVE)
+        old, new = "key-of-old", "key-of-new"
+        pods.mount(old)
+        gateway = pods.gateway("gateway-1", new, old)
+        await until("the gateway to serve", lambda: said(gateway, '"order_entry_listens"'))
+
+        strategy = identity_of_strategy(NAMESPACE, STRATEGY)
+        order = kill_pb2.KillOrder(namespace=NAMESPACE, name="third")
+        assert await kill_directly(bus, pods, strategy, order) is grpc.StatusCode.PERMISSION_DENIED
+        pods.mount(new)
+        await until("the keys to be renewed", lambda: said(gateway, '"venue_keys_renewed"'))
+
+        async def is_recorded() -> bool:
+            return len(await told(bus, audit_pb2.ACTION_CREDENTIAL_ROTATED)) == 2
+
+        await until("both to be recorded", is_recorded)
+        first, second = await told(bus, audit_pb2.ACTION_CREDENTIAL_ROTATED)
+        assert first.reason.endswith("at the first logon since the start")
+        assert second.reason.endswith("of the venue's keys after unknown")
+        assert second.actor == f"{NAMESPACE}.venue-{VENUE}"
+        (refused,) = await told(bus, audit_pb2.ACTION_IDENTITY_REFUSED)
+        assert refused.reason == (
+            f"NotPermitted: {strategy} is neither the operator nor an administrator: it gives no kill orders"
+        )
+
+        # Who gives an order is who shows a certificate, whomever the order names.
+        order.engaged_by = "somebody else"
+        assert await kill_directly(bus, pods, ADMINISTRATOR, order) is grpc.StatusCode.OK
+
+        async def is_killed() -> bool:
+            return bool(await told(bus, audit_pb2.ACTION_KILL))
+
+        await until("it to be recorded", is_killed)
+        (kill,) = await told(bus, audit_pb2.ACTION_KILL)
+        assert (kill.name, kill.actor, kill.proof) == ("third", ADMINISTRATOR.uri, audit_pb2.ACTOR_PROOF_CERTIFICATE)
+        shown = x509.load_pem_x509_certificate((bus.directory(ADMINISTRATOR) / "tls.crt").read_bytes())
+        assert kill.certificate_sha256 == shown.fingerprint(SHA256()).hex()
+        assert kill.reason == "by Rpc, in the name of somebody else: "
+        gateway.stop()

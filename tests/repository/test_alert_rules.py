@@ -32,6 +32,12 @@ NOT_APPLIED = 'crowetrade_authorizer_revocations_applied_total{pod="a",result="F
 DECISIONS = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="StrategyNotFound"}'
 ALLOWED = 'crowetrade_authorizer_decisions_total{pod="a",role="strategy",reason="Allowed"}'
 NOT_READ = 'crowetrade_authorizer_unreadable{pod="a",kind="Strategy",namespace=""}'
+ANSWER_AGE = 'crowetrade_authorizer_answer_age_seconds{pod="a",kind="Strategy",namespace="desk"}'
+LIST_ENDS = 'crowetrade_identity_revocations_end_unix_seconds{pod="a"}'
+KEYS_REFUSED, KEYS_RENEWED = (
+    f'crowetrade_gateway_key_renewals_total{{namespace="desk",pod="venue-a",result="{result}"}}'
+    for result in ("refused", "renewed")
+)
 ENABLED, EXPIRY = 'crowetrade_identity_enabled{pod="a"}', 'crowetrade_identity_expiry_seconds{pod="a"}'
 EXPIRED = 'crowetrade_identity_expired_sessions_total{pod="venue-a"}'
 VIOLATIONS = 'crowetrade_risk_auditor_violations_total{namespace="desk",venue="sim",limit="maxOrderRate"}'
@@ -184,6 +190,44 @@ CASES: dict[str, Case] = {
         "6m",
         "crowetrade-authorizer may not read Strategy of all namespaces",
         "kind=Strategy",
+    ),
+    "a venue refuses new keys": Case(
+        "CroweTradeVenueKeysNotTaken",
+        {KEYS_REFUSED: "0x5 1x20", KEYS_RENEWED: "0x25"},
+        "8m",
+        "desk/venue-a cannot log on with the new keys of its venue",
+        "namespace=desk,pod=venue-a",
+    ),
+    "a venue takes new keys": Case(
+        "CroweTradeVenueKeysNotTaken", {KEYS_REFUSED: "0x25", KEYS_RENEWED: "0x5 1x20"}, "8m"
+    ),
+    "a revocation list ends in six hours": Case(
+        "CroweTradeRevocationListEnds",
+        {LIST_ENDS: "22000x20"},
+        "15m",
+        "the revocation list by which a judges ends in 5h 51m 40s, and no other one has come",
+        "pod=a",
+    ),
+    "there should be revocation lists": Case(
+        "CroweTradeRevocationListEnds",
+        {LIST_ENDS: "-1x20"},
+        "15m",
+        "the revocation list by which a judges ends in -15m 1s, and no other one has come",
+        "pod=a",
+    ),
+    "a revocation list was made again in time": Case(
+        "CroweTradeRevocationListEnds", {LIST_ENDS: "22000x8 260000x20"}, "15m"
+    ),
+    "there are no revocation lists": Case("CroweTradeRevocationListEnds", {LIST_ENDS: "0x20"}, "15m"),
+    "the authorizer hears nothing": Case(
+        "CroweTradeAuthorizerStale",
+        {ANSWER_AGE: "0+60x20"},
+        "12m",
+        "a hears nothing of Strategy of desk for 12m 0s",
+        "pod=a,kind=Strategy,namespace=desk",
+    ),
+    "watches without news for five minutes": Case(
+        "CroweTradeAuthorizerStale", {ANSWER_AGE: "0 60 120 180 240 300 0 60 120 180 240 300"}, "11m"
     ),
     "the authorizer may watch again": Case("CroweTradeAuthorizerUnreadable", {NOT_READ: "1x3 0x10"}, "6m"),
     "a revocation reached the bus after a minute": Case(

@@ -14,12 +14,14 @@ DIGEST = "sha256:" + "0a" * 32
 
 
 def images(*values: str) -> dict[str, str]:
-    """Image by container, and those that the operator gives to agents and gateways."""
+    """Image by workload and container, where identities are on, so that all are there; and, by its variable, those that
+    the operator gives to agents and gateways."""
     found: dict[str, str] = {}
-    for workload in of_kind(rendered(*values), "Deployment", "StatefulSet"):
-        containers: list[dict[str, Any]] = workload["spec"]["template"]["spec"]["containers"]
+    for workload in of_kind(rendered("identity.source=Files", *values), "Deployment", "StatefulSet", "Job"):
+        spec = workload["spec"]["template"]["spec"]
+        containers: list[dict[str, Any]] = [*spec.get("initContainers", ()), *spec["containers"]]
         for container in containers:
-            found[container["name"]] = container["image"]
+            found[f"{workload['metadata']['name']}/{container['name']}"] = container["image"]
             variables = {item["name"]: item.get("value", "") for item in container.get("env", ())}
             found |= {name: value for name, value in variables.items() if name.endswith("_IMAGE")}
     return found
@@ -28,25 +30,44 @@ def images(*values: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("value", "containers"),
     [
-        ("operator", {"operator"}),
-        ("agents", {"AGENTS_IMAGE"}),
-        ("gateway", {"GATEWAY_IMAGE", "risk-auditor"}),
-        ("nats", {"nats"}),
+        (
+            "operator.image",
+            {
+                "crowetrade-operator/operator",
+                "crowetrade-authorizer/authorizer",
+                "crowetrade-authorizer-keys/keys",
+                "crowetrade-uninstall/uninstall",
+            },
+        ),
+        ("agents.image", {"AGENTS_IMAGE"}),
+        ("gateway.image", {"GATEWAY_IMAGE", "crowetrade-risk-auditor/risk-auditor"}),
+        ("nats.image", {"nats/nats"}),
+        ("nats.certificateImage", {"nats/identity"}),
     ],
 )
 def test_a_digest_follows_the_tag_and_touches_no_other_image(value: str, containers: set[str]) -> None:
-    by_tag, by_digest = images(), images(f"{value}.image.digest={DIGEST}")
+    by_tag, by_digest = images(), images(f"{value}.digest={DIGEST}")
     assert all("@" not in image for image in by_tag.values())
     changed = {name for name, image in by_digest.items() if image != by_tag[name]}
-    assert containers <= changed
+    assert changed == containers
     assert {by_digest[name] for name in changed} == {f"{by_tag[name]}@{DIGEST}" for name in containers}
 
 
+def test_with_every_digest_given_no_image_is_named_by_its_tag_alone() -> None:
+    values = ("operator.image", "agents.image", "gateway.image", "nats.image", "nats.certificateImage")
+    vault = f"vault.image=docker.io/hashicorp/vault:1.19.0@{DIGEST}"
+    found = images(*(f"{value}.digest={DIGEST}" for value in values), vault)
+    assert {name for name, image in found.items() if not image.endswith(f"@{DIGEST}")} == set()
+
+
 @pytest.mark.parametrize("digest", ["latest", "sha256:12", "0a" * 32])
-def test_what_is_no_digest_is_refused(digest: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["agents.image.digest=", "nats.certificateImage.digest=", "vault.image=vault:1.19.0@"]
+)
+def test_what_is_no_digest_is_refused(value: str, digest: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        rendered(f"agents.image.digest={digest}")
-    assert "digest" in refused.value.stderr
+        rendered(f"{value}{digest}")
+    assert value.partition("=")[0] in refused.value.stderr.replace("/", ".")
 
 
 def test_strategies_do_not_get_the_image_of_gateways() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from crowetrade.config.v1 import kill_pb2
-from crowetrade_agents.control.kills import Channel, Kill, Rearm
+from crowetrade_agents.control.kills import Caller, Channel, Kill, Rearm
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.domain.trading_state import TradingState
 from crowetrade_agents.gateway import commands, kill_progress
@@ -431,6 +431,21 @@ def test_the_status_has_those_that_are_stored_and_concern_the_gateway() -> None:
 
     assert [item.name for item in gateway_status(scenario.state, 1, 0, (), scenario.now).kills] == ["stop"]
     assert [item.namespace for item in gateway_status(scenario.state, 1, 0, (), scenario.now).kills] == [NAME[0]]
+
+
+def test_who_called_is_in_the_journal_and_stays_when_whom_it_stops_is_noted_and_not_at_another_order() -> None:
+    scenario = Scenario()
+    labelled(scenario)
+    alice = Caller("spiffe://t/ns/people/sa/alice", "ab12")
+    scenario.do(replace(kill("Block", scope=ALPHA), caller=alice))
+    relabelled(scenario, "r4", alpha="b", beta="a")
+    recorded = [effect.event for effect in scenario.effects if isinstance(effect, Append)]
+    changes = [event.kill_changed for event in recorded if event.HasField("kill_changed")]
+    assert list(changes[-1].strategies) == ["alpha", "beta"]
+    assert {(change.caller, change.caller_certificate_sha256) for change in changes} == {(alice.name, "ab12")}
+    scenario.do(kill("Flatten", scope=ALPHA, generation=6, channel=Channel.API))
+    assert scenario.books.kills[NAME].caller == ""
+    assert scenario.folded().kills == scenario.books.kills
 
 
 def test_the_journal_alone_gives_the_same_orders_in_force() -> None:

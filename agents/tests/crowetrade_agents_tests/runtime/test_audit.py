@@ -74,6 +74,20 @@ SAID: dict[str, tuple[pb.JournalEvent, Row | None]] = {
         killed(channel="Bus"),
         ("KILL", "alice", "CLAIMED", "KillSwitch desk/all", "by Bus: bad data"),
     ),
+    "a kill by who shows a certificate": (
+        killed(channel="Rpc", caller="spiffe://t/ns/people/sa/bob", caller_certificate_sha256="ab12"),
+        (
+            "KILL",
+            "spiffe://t/ns/people/sa/bob",
+            "CERTIFICATE",
+            "KillSwitch desk/all",
+            "by Rpc, in the name of alice: bad data",
+        ),
+    ),
+    "a kill by Rpc without certificates is hearsay": (
+        killed(channel="Rpc"),
+        ("KILL", "alice", "CLAIMED", "KillSwitch desk/all", "by Rpc: bad data"),
+    ),
     "a kill is re-armed": (
         killed(channel="Api", rearmed=True),
         ("REARM", "", "UNSPECIFIED", "KillSwitch desk/all", "by Api: bad data"),
@@ -111,6 +125,16 @@ def test_what_is_said_of_an_event_of_the_journal(case: str) -> None:
     event, expected = SAID[case]
     told = audit_event(NAMESPACE, VENUE, event)
     assert (row(told) if told is not None else None) == expected
+
+
+def test_of_a_kill_the_certificate_is_told_that_gave_it_and_not_of_its_rearming() -> None:
+    fields = {"channel": "Rpc", "caller": "spiffe://t/ns/people/sa/bob", "caller_certificate_sha256": "ab12"}
+    told = audit_event(NAMESPACE, VENUE, killed(**fields))
+    assert told is not None
+    assert told.certificate_sha256 == "ab12"
+    rearmed = audit_event(NAMESPACE, VENUE, killed(**fields, rearmed=True))
+    assert rearmed is not None
+    assert (rearmed.actor, rearmed.certificate_sha256) == ("", "")
 
 
 def test_limits_in_force_are_told_with_their_values() -> None:

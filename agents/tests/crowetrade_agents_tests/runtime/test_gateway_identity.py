@@ -34,12 +34,12 @@ GATEWAY = identity_name(venue_object(VENUE), NAMESPACE)
 
 
 @contextmanager
-def gateway_in(folder: Path) -> Iterator[Pod]:
+def gateway_in(folder: Path, **environment: str) -> Iterator[Pod]:
     """A gateway's process, without a bus."""
     path = folder / "venue.json"
     path.write_text(json.dumps(venue_file(replay={"speed": "1000"}).content()))
     write_quotes(folder, 10)
-    with pod_in(folder, ["gateway"], path) as started:
+    with pod_in(folder, ["gateway"], path, environment) as started:
         yield started
 
 
@@ -147,6 +147,20 @@ def test_a_pod_without_certificate_says_so_waits_and_goes_on_when_it_has_one(tmp
         write_identity(tmp_path / "identity", OURS.issue_to(GATEWAY), OURS)
         pod.until_it_listens()
         assert "identity" not in pod.readiness()
+
+
+def test_without_identity_and_keys_their_metrics_are_there_and_0_from_the_start(tmp_path: Path) -> None:
+    with gateway_in(tmp_path, **{IdentityVariable.SOURCE: "None"}) as pod:
+        pod.until_it_listens()
+        lines = metrics_of(pod).splitlines()
+    for series in (
+        "crowetrade_identity_enabled",
+        "crowetrade_identity_revocations_end_unix_seconds",
+        'crowetrade_identity_failures_total{what="trust"}',
+        'crowetrade_identity_failures_total{what="certificate"}',
+        *(f'crowetrade_gateway_key_renewals_total{{result="{result}"}}' for result in ("renewed", "refused", "failed")),
+    ):
+        assert f"{series} 0.0" in lines
 
 
 def test_an_identity_that_cannot_be_ends_the_process_with_a_sentence(

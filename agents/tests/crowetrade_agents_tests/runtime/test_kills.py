@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.file import KillFile
-from crowetrade_agents.control.kills import Channel, Kill, KillCommand, Rearm
+from crowetrade_agents.control.kills import Caller, Channel, Kill, KillCommand, Rearm
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.orders import OrdStatus, Side
 from crowetrade_agents.runtime.kills import Kills
@@ -119,6 +120,15 @@ async def test_an_engine_gets_re_armings_first_and_then_what_is_in_force() -> No
     assert engine.got[1].order.generation == 7
     kills.put(kill(generation=8))
     assert len(engine.got) == 3
+
+
+async def test_an_engine_is_told_who_called_before_there_was_one() -> None:
+    kills, engine, alice = kills_in(), Engine(), Caller("spiffe://t/ns/people/sa/alice", "ab12")
+    kills.put(replace(kill(), caller=alice))
+    await kills.attach(cast(Any, engine))
+    (command,) = engine.got
+    assert isinstance(command, Kill)
+    assert command.caller == alice
 
 
 async def test_what_only_the_journal_has_is_in_the_file_as_well(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class AuditRow:
     action: str
     actor: str
     proof: str
+    certificate: str
+    """SHA-256 of the certificate that names the actor; empty where none was recorded."""
     resource: str
     reason: str
     before: str
@@ -50,6 +52,7 @@ class AuditRow:
             "action": self.action,
             "actor": self.actor,
             "proof": self.proof,
+            "certificateSha256": self.certificate,
             "resource": self.resource,
             "reason": self.reason,
             "before": self.before,
@@ -72,6 +75,7 @@ def row_of(payload: bytes) -> AuditRow:
         action=CHECKPOINT if is_checkpoint else _ACTIONS.get(event.action, str(event.action)),
         actor=record.writer if is_checkpoint else event.actor,
         proof="" if is_checkpoint else _PROOFS.get(event.proof, str(event.proof)),
+        certificate=event.certificate_sha256,
         resource=f"{event.kind} {place}".strip(),
         reason=event.reason,
         before=event.before,

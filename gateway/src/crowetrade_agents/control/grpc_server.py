@@ -10,10 +10,10 @@ import grpc
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
-from crowetrade_agents.control.kills import Channel, Kill, Name, name_of
+from crowetrade_agents.control.kills import Caller, Channel, Kill, Name, name_of
 from crowetrade_agents.domain.clock import Clock
 from crowetrade_agents.errors import ConfigurationError
-from crowetrade_process.identity.grpc import add_port, peer_of
+from crowetrade_process.identity.grpc import add_port, fingerprint_of, peer_of
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process.identity.roles import PeerRole
@@ -83,7 +83,7 @@ class _Control(control_pb2_grpc.ControlServiceServicer):
         context: grpc.aio.ServicerContext[control_pb2.KillRequest, control_pb2.KillResponse],
     ) -> AsyncIterator[control_pb2.KillResponse]:
         """See control.proto."""
-        await self._admit(context)
+        caller = await self._admit(context)
         order = request.order
         for field, text in (("namespace", order.namespace), ("name", order.name)):
             if not 0 < len(text) <= MAX_NAME:
@@ -92,7 +92,7 @@ class _Control(control_pb2_grpc.ControlServiceServicer):
                     f"order.{field}: 1 to {MAX_NAME} characters that name a KillSwitch",
                 )
         order.reason, order.engaged_by = order.reason[:MAX_TEXT], order.engaged_by[:MAX_TEXT]
-        self._kills.put(Kill(order, Channel.RPC, self._clock.now_ns()))
+        self._kills.put(Kill(order, Channel.RPC, self._clock.now_ns(), caller))
         last: kill_pb2.KillAcknowledgement | None = None
         while True:
             changed = self._kills.changed
@@ -115,10 +115,11 @@ class _Control(control_pb2_grpc.ControlServiceServicer):
         await self._admit(context)
         return control_pb2.ListKillsResponse(kills=self._kills.acknowledgements())
 
-    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Aborts the call unless the operator or an administrator makes it; without an identity everybody may."""
+    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller | None:
+        """Aborts the call unless the operator or an administrator makes it, and returns who does; without an identity
+        everybody may, and nobody is known."""
         if self._identity is None:
-            return
+            return None
         caller = peer_of(context, self._identity)
         if isinstance(caller, Refusal):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, caller.text)
@@ -127,3 +128,4 @@ class _Control(control_pb2_grpc.ControlServiceServicer):
                 Reason.NOT_PERMITTED, f"{caller} is neither the operator nor an administrator: it gives no kill orders"
             )
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal.text)
+        return Caller(caller.uri, fingerprint_of(context))

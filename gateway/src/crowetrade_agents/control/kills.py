@@ -39,12 +39,22 @@ DECISIVE = frozenset({Channel.API, Channel.MANIFEST})
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who has called the control service, and by which certificate."""
+
+    name: str
+    certificate_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
-    """An order to stop came in. `received_ns`: wall clock, ns; 0 stands for the moment at which it is handled."""
+    """An order to stop came in. `received_ns`: wall clock, ns; 0 stands for the moment at which it is handled.
+    `caller`: None where no certificate proves one."""
 
     order: kill_pb2.KillOrder
     channel: Channel
     received_ns: int = 0
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True)

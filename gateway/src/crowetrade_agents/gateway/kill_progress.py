@@ -44,7 +44,9 @@ def keep_stopped(turn: Turn) -> None:
         kept = books.kept_stopped[name]
         found = kept | {one for one in configuration.bindings if turn.state.is_killed(name, one)}
         if found != kept:
-            body = journal_pb2.KillChanged(order=kill.order, channel=kill.channel, strategies=sorted(found))
+            body = journal_pb2.KillChanged()
+            body.CopyFrom(kill)
+            body.strategies[:] = sorted(found)
             turn.record(journal_pb2.JournalEvent(kill_changed=body))
 
 

@@ -19,6 +19,8 @@ def engage(turn: Turn, kill: Kill) -> None:
     # Whom it has stopped before it goes on to stop.
     kept = current.strategies if current is not None else ()
     body = journal_pb2.KillChanged(order=order, channel=kill.channel, strategies=kept)
+    if kill.caller is not None:
+        body.caller, body.caller_certificate_sha256 = kill.caller.name, kill.caller.certificate_sha256
     turn.record(journal_pb2.JournalEvent(kill_changed=body))
     progress = live.kills.setdefault(name, KillProgress(kill.channel, kill.received_ns or turn.now_ns))
     progress.stored, progress.blocked_ns, progress.halted_ns = False, 0, 0

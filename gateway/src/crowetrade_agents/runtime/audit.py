@@ -129,6 +129,12 @@ def _kill(told: audit_pb2.AuditEvent, changed: journal_pb2.KillChanged) -> None:
         # Whoever engaged it is not who re-armed it; the operator records who did.
         told.actor, told.proof = "", audit_pb2.ACTOR_PROOF_UNSPECIFIED
         return
+    if changed.caller:
+        told.actor, told.proof = changed.caller, audit_pb2.ACTOR_PROOF_CERTIFICATE
+        told.certificate_sha256 = changed.caller_certificate_sha256
+        if order.engaged_by:
+            told.reason = f"by {changed.channel}, in the name of {order.engaged_by}: {order.reason}"
+        return
     told.actor = order.engaged_by
     told.proof = (
         audit_pb2.ACTOR_PROOF_API_SERVER

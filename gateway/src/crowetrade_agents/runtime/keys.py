@@ -28,6 +28,8 @@ from crowetrade_process.confined import open_confined
 log = structlog.get_logger()
 
 NOT_LOOKED = KeysUnavailable(Reason.WAITING_FOR_CREDENTIALS, "the gateway has not looked for the keys yet")
+RESULTS = ("renewed", "refused", "failed")
+"""Of a logon with new keys."""
 LOOK_NS = SECOND_NS // 4
 FIRST_PAUSE_NS = SECOND_NS
 LONGEST_PAUSE_NS = 60 * SECOND_NS
@@ -36,7 +38,10 @@ MAX_LOG_BYTES = 64 * 1024
 
 
 def key_keeper(file: VenueFile, environment: Mapping[str, str], clock: Clock) -> KeyKeeper | None:
-    """None for a venue without credentials."""
+    """None for a venue without credentials. What is counted begins with 0 for every venue: of a series that begins with
+    the first failure nobody sees an increase."""
+    for result in RESULTS:
+        KEY_RENEWALS.labels(result)
     if file.spec.credentials is None:
         return None
     directory = Path(environment.get(EnvName.CREDENTIALS_DIRECTORY, CREDENTIALS_DIRECTORY))

@@ -194,7 +194,7 @@ class Kills:
         order = joined(known.order if known is not None else None, command, rearmed)
         if order is not None:
             first = known or command
-            self._kills[name] = Kill(order, command.channel, first.received_ns)
+            self._kills[name] = Kill(order, command.channel, first.received_ns, command.caller)
 
     def _without_engine(self, kill: Kill) -> kill_pb2.KillAcknowledgement:
         """Nothing can leave; what is open at the venue is known where it was asked for."""

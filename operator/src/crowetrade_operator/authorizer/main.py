@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -13,6 +14,7 @@ import nats.errors
 import structlog
 import uvloop
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 
 from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_operator.authorizer import metrics
@@ -41,6 +43,8 @@ from crowetrade_process.logs import configure_logging
 from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopping
 
 CLOSE_SECONDS = 2.0
+LOOK_SECONDS = 5.0
+"""Between two looks whether everything is still known."""
 
 log = structlog.get_logger()
 
@@ -114,19 +118,29 @@ class AuthorizerProcess:
     async def _follow(self, part: str, known: Known[Any]) -> None:
         while True:
             self.health.set_ready(part, not known.problem, known.problem)
-            await known.changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await known.changed.wait()
             known.changed.clear()
 
     async def _know_everybody(
         self, client: Client, identity: Identity, connections: OpenConnections, *known: Known[Any]
     ) -> None:
-        """Whom it cannot judge the server closes. So when the resources are known it says that the server may ask, and
+        """Whom it cannot judge the server closes. So while the resources are known it says that the server may ask, and
         has it ask where something was revoked while no authorizer worked, of which nobody was told."""
         for resources in known:
             await resources.listed.wait()
-        await client.subscribe(READY_SUBJECT)
-        if identity.knows_revoked:
-            connections.revoked()
+        ready: Subscription | None = None
+        while True:
+            knows = not any(resources.problem for resources in known)
+            if knows and ready is None:
+                ready = await client.subscribe(READY_SUBJECT)
+                if identity.knows_revoked:
+                    connections.revoked()
+            elif not knows and ready is not None:
+                await ready.unsubscribe()
+                ready = None
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _connect(self, identity: Identity) -> Client:
         seed = self._settings.seeds.user

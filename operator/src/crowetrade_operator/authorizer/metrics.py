@@ -26,6 +26,11 @@ UNREADABLE = Gauge(
     "1 for each kind and namespace (empty: all) that the authorizer may not list or watch: it judges by what was seen.",
     ["kind", "namespace"],
 )
+ANSWER_AGE_SECONDS = Gauge(
+    f"{_PREFIX}_answer_age_seconds",
+    "Time since the API server last answered a list or a watch of each kind and namespace (empty: all), bookmarks too.",
+    ["kind", "namespace"],
+)
 CONNECTIONS_CLOSED = Counter(
     f"{_PREFIX}_connections_closed",
     "Connections that were closed because their strategy or gateway had too many open.",

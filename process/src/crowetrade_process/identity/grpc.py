@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
@@ -56,8 +57,17 @@ def peer_of(context: grpc.aio.ServicerContext[Any, Any], identity: Identity) -> 
 
 def end_of_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> datetime:
     """When the certificate ends that a caller has shown whom `peer_of` has let in."""
+    return _certificate(context).not_valid_after_utc
+
+
+def fingerprint_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """SHA-256 of that certificate, as `openssl x509 -fingerprint -sha256` has it, in lower case and without colons."""
+    return _certificate(context).fingerprint(SHA256()).hex()
+
+
+def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> x509.Certificate:
     (certificate,) = context.auth_context()["x509_pem_cert"]
-    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    return x509.load_pem_x509_certificate(certificate)
 
 
 def server_name(target: str) -> str:

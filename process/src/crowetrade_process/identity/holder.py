@@ -191,6 +191,7 @@ class Identity:
         if trust == self._trust:
             return
         before, self._revocations = self._revocations.revoked(), Revocations.read(trust)
+        metrics.REVOCATIONS_END.set(self._revocations.ends_at())
         bundle_changed = self._trust is None or trust.bundle_pem != self._trust.bundle_pem
         self._trust = trust
         if self._credentials is not None and bundle_changed:

@@ -5,6 +5,7 @@ The TLS library has checked before that the certificate is valid now and that an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from crowetrade_process.identity.credentials import uris_of
 from crowetrade_process.identity.errors import IdentityError, IdentityUnavailable
@@ -77,6 +79,18 @@ class Revocations:
     def revoked(self) -> frozenset[tuple[x509.Name, int]]:
         """Authority and serial number of every certificate that a list names."""
         return frozenset((item.issuer, entry.serial_number) for item in self.lists or () for entry in item)
+
+    def ends_at(self) -> float:
+        """When the first authority with a list has none in force any more: Unix time, infinite where lists do not end;
+        0 without lists, and -1 where there should be some."""
+        if self.lists is None:
+            return 0.0
+        ends: dict[bytes, float] = {}
+        for item in self.lists:
+            end = item.next_update_utc.timestamp() if item.next_update_utc is not None else math.inf
+            signer = next(one for one in self.issuers if _signed(item, one)).fingerprint(SHA256())
+            ends[signer] = max(end, ends.get(signer, -math.inf))
+        return min(ends.values(), default=-1.0)
 
     def judge(self, certificate: x509.Certificate, now: datetime) -> Refusal | None:
         """Nothing when it is not revoked. Where there are lists, its authority must have one that is up to date."""

@@ -18,7 +18,7 @@ from crowetrade_process.identity import holder
 from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import Identity, renewal_time
-from crowetrade_process.identity.metrics import EXPIRY_SECONDS, FAILURES, REFUSED_PEERS, RENEWALS
+from crowetrade_process.identity.metrics import EXPIRY_SECONDS, FAILURES, REFUSED_PEERS, RENEWALS, REVOCATIONS_END
 from crowetrade_process.identity.peer import Reason, Refusal
 from crowetrade_process.identity.source import Trust
 
@@ -210,6 +210,22 @@ async def test_an_authority_that_is_added_is_trusted_long_before_the_renewal(
         assert added.pem in identity.credentials.bundle_pem
         assert identity.credentials.chain_pem == first.chain_pem
         assert changes == [identity.credentials]
+
+
+async def test_the_end_of_the_list_in_force_is_measured_and_follows_the_next_list(
+    source: SourceOfTests, clock: Clock
+) -> None:
+    identity = Identity(source, TRUST_DOMAIN, now=clock, sleep=clock.sleep)
+    for hours in (1, 2):
+        source.revocations = source.authority.revocations(next_update=hours * HOUR)
+        assert await identity.refresh()
+        assert REVOCATIONS_END._value.get() == pytest.approx((START + hours * HOUR).timestamp(), abs=60)
+    source.revocations = Authority().revocations(next_update=3 * HOUR)
+    assert not await identity.refresh(), "nobody's list"
+    assert REVOCATIONS_END._value.get() == pytest.approx((START + 2 * HOUR).timestamp(), abs=60)
+    source.revocations = None
+    assert await identity.refresh()
+    assert REVOCATIONS_END._value.get() == 0
 
 
 async def test_a_revocation_is_known_soon_and_each_refusal_is_counted(source: SourceOfTests, clock: Clock) -> None:

@@ -65,6 +65,22 @@ def test_a_revoked_certificate_is_refused_and_the_others_are_not() -> None:
     assert reason(other, known) == NAME.uri
 
 
+def test_the_first_authority_whose_last_list_ends_is_the_end_of_all() -> None:
+    other, now = Authority("Other"), datetime.now(UTC).timestamp()
+    lists = OURS.revocations(next_update=2 * HOUR) + OURS.revocations(next_update=-HOUR)
+    assert revocations(lists, OURS).ends_at() == pytest.approx(now + 7200, abs=5)
+    lists += other.revocations(next_update=HOUR)
+    assert revocations(lists, OURS, other).ends_at() == pytest.approx(now + 3600, abs=5)
+    namesake = Authority(OURS.common_name)
+    lists = OURS.revocations(next_update=2 * HOUR) + namesake.revocations(next_update=HOUR)
+    assert revocations(lists, OURS, namesake).ends_at() == pytest.approx(now + 3600, abs=5)
+
+
+def test_without_lists_there_is_no_end_and_lists_that_are_missing_have_ended() -> None:
+    assert Revocations().ends_at() == 0
+    assert revocations(b"", OURS).ends_at() == -1
+
+
 def test_a_revocation_stays_when_its_list_is_out_of_date() -> None:
     revoked = OURS.issue_to(NAME)
     assert reason(revoked, revocations(OURS.revocations(revoked, next_update=-HOUR), OURS)) is Reason.REVOKED

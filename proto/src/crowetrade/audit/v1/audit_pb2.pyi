@@ -145,6 +145,7 @@ class AuditEvent(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     AT_UNIX_NS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_SHA256_FIELD_NUMBER: _builtins.int
     action: Global___Action.ValueType
     """What."""
     actor: _builtins.str
@@ -169,6 +170,10 @@ class AuditEvent(_message.Message):
     """How many; 0 where nothing is counted."""
     at_unix_ns: _builtins.int
     """When it happened, as far as the writer knows; the record says when it was written."""
+    certificate_sha256: _builtins.str
+    """SHA-256 over the certificate (DER) that names `actor`, in lower-case hexadecimal; of kill orders that came to a
+    gateway directly, empty elsewhere.
+    """
     def __init__(
         self,
         *,
@@ -184,10 +189,11 @@ class AuditEvent(_message.Message):
         after: _builtins.str = ...,
         count: _builtins.int = ...,
         at_unix_ns: _builtins.int = ...,
+        certificate_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "at_unix_ns", b"at_unix_ns", "before", b"before", "count", b"count", "kind", b"kind", "name", b"name", "namespace", b"namespace", "proof", b"proof", "reason", b"reason", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "at_unix_ns", b"at_unix_ns", "before", b"before", "certificate_sha256", b"certificate_sha256", "count", b"count", "kind", b"kind", "name", b"name", "namespace", b"namespace", "proof", b"proof", "reason", b"reason", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

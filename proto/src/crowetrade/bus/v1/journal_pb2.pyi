@@ -981,10 +981,16 @@ class KillChanged(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     REARMED_FIELD_NUMBER: _builtins.int
     STRATEGIES_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    CALLER_CERTIFICATE_SHA256_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """Way by which it came: Api, Bus, Rpc, File or Manifest."""
     rearmed: _builtins.bool
     """True when it is no longer in force."""
+    caller: _builtins.str
+    """Of an order that came by Rpc with mutual TLS: URI name in the caller's certificate. Empty otherwise."""
+    caller_certificate_sha256: _builtins.str
+    """SHA-256 over that certificate (DER), in lower-case hexadecimal; empty without a caller."""
     @_builtins.property
     def order(self) -> _kill_pb2.KillOrder:
         """The order."""
@@ -1002,10 +1008,12 @@ class KillChanged(_message.Message):
         channel: _builtins.str = ...,
         rearmed: _builtins.bool = ...,
         strategies: _abc.Iterable[_builtins.str] | None = ...,
+        caller: _builtins.str = ...,
+        caller_certificate_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "order", b"order", "rearmed", b"rearmed", "strategies", b"strategies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "caller_certificate_sha256", b"caller_certificate_sha256", "channel", b"channel", "order", b"order", "rearmed", b"rearmed", "strategies", b"strategies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
