@@ -15,11 +15,14 @@ from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.names import (
     CLEAR_HALT_ANNOTATION,
     CONFIG_HASH_ANNOTATION,
+    FINALIZER,
     FORCE_DELETE_ANNOTATION,
+    FOREGROUND_FINALIZER,
     PAUSED_ANNOTATION,
 )
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
+from crowetrade_operator.decide import last_applied
 from crowetrade_operator.decide.observed import Children, GatewayView, Kept, ObservedVenue
 from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.decide.venueconnection import LOOK_AGAIN_SECONDS, plan
@@ -559,7 +562,39 @@ def test_deletion_waits_and_halts_the_gateway(case: str) -> None:
     assert not planned.delete_config
     assert planned.config is not None
     assert planned.config.halted_reason == "VenueDeleted"
-    assert list(planned.apply) == [], "what is being deleted is not repaired"
+
+
+def test_while_a_deletion_waits_the_gateway_stays_as_it_runs() -> None:
+    runs = applied(plan(scene(), SETTINGS))
+    observed = gone(confirming([account(open_orders=1)]), children=runs)
+    planned = plan(observed, replace(SETTINGS, gateway_image="newer"))
+    assert recorded(planned.apply) == last_applied.kept(observed.children), "nothing is rolled out"
+    assert {item["kind"] for item in planned.apply} == {item["kind"] for item in runs}
+
+
+def test_while_a_deletion_waits_what_of_the_gateway_is_gone_is_made_again() -> None:
+    observed = gone(confirming([account(open_orders=1)]), children=[])
+    assert plan(observed, SETTINGS).apply == plan(scene(children=[]), SETTINGS).apply
+
+
+NOT_MADE_AGAIN: dict[str, tuple[AnyVenue, Object]] = {
+    "its namespace is being deleted, too": (GONE, {"terminating": frozenset({GONE.namespace})}),
+    "its children are left alone": (venue(annotations={PAUSED_ANNOTATION: "true"}, **deleting()), {}),
+    "it cannot be read": (unreadable_venue(**deleting()), {}),
+}
+
+
+@pytest.mark.parametrize("case", NOT_MADE_AGAIN)
+def test_what_is_not_made_again_while_a_deletion_waits(case: str) -> None:
+    resource, around = NOT_MADE_AGAIN[case]
+    observed = gone(confirming([account(open_orders=1)]), resource, children=[], **around)
+    assert list(plan(observed, SETTINGS).apply) == []
+
+
+def test_a_deletion_in_the_foreground_goes_on_in_the_background() -> None:
+    foreground = {**deleting(), "finalizers": [FINALIZER, FOREGROUND_FINALIZER]}
+    assert plan(gone(confirming([account(open_orders=1)]), venue(**foreground)), SETTINGS).background
+    assert not plan(WAITING["an order is open"], SETTINGS).background
 
 
 LATE = venue(**deleting(SETTINGS.stop_deadline_seconds))
