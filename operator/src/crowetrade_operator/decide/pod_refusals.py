@@ -21,7 +21,8 @@ _LIMIT_RANGE = re.compile(r"(?:minimum|maximum) \S+ usage per |max limit to requ
 _POD_SECURITY = "violates PodSecurity "
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
 _NOT_TAKEN_BACK = re.compile(
-    r"field is immutable|may not be specified when strategy `type` is|may not specify more than 1 volume type"
+    r"field is immutable|may not be specified when (?:strategy `type` is|`value` is not empty)|"
+    r"may not specify more than 1 (?:volume|handler) type"
 )
 """Said of an object that is there: an apply leaves what somebody else has written beside what is ours, and the API
 server takes the two together for wrong."""
