@@ -63,6 +63,13 @@ def _sorted(said: str, namespace: str, field: str) -> list[Failure]:
     return []
 
 
+def refusal_remedy(said: str, namespace: str) -> str:
+    """What to do about a refusal of an object that is no pod; empty when its words say all."""
+    if quota := _QUOTA.search(said):
+        return f"Raise ResourceQuota {quota[1]} of namespace {namespace}, or free what it counts."
+    return admission_remedy(said, namespace)
+
+
 def admission_remedy(said: str, namespace: str) -> str:
     """What to do when a webhook, a policy or what somebody wrote stands in the way; empty when none does."""
     if webhook := denied_by(said):
