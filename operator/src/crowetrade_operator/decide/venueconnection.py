@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crowetrade_api.gateway_config import bound_strategies, with_record
+from crowetrade_api.names import FINALIZER
 from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.venueconnection import (
@@ -43,8 +44,12 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
     venue, around = observed.venue, observed.around
     config = with_record(observed.config, venue.status)
     if venue.deleting:
+        held = FINALIZER in venue.metadata.finalizers
+        if not held and around.bus_is_read and around.on_the_bus.get(venue.name) is None:
+            # It was let go, and somebody else's finalizer keeps it: its gateway gets nothing any more.
+            return Plan(finalizer=False)
         planned = venueconnection_deletion.plan(observed, config, settings)
-        if planned.finalizer is None:
+        if held and planned.finalizer is None:
             planned = replace(planned, apply=_while_needed(observed, settings))
         return planned if around.guests_are_known else replace(planned, config=None)
     children: list[Object] = []

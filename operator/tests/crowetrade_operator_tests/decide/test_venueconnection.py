@@ -591,6 +591,23 @@ def test_what_is_not_made_again_while_a_deletion_waits(case: str) -> None:
     assert list(plan(observed, SETTINGS).apply) == []
 
 
+LET_GO = venue(**{**deleting(), "finalizers": ["example.com/keep"]})
+
+
+def test_a_venue_that_was_let_go_and_that_somebody_else_holds_gets_nothing_any_more() -> None:
+    planned = plan(gone(confirming(config_revision=""), LET_GO), SETTINGS)
+    assert (list(planned.apply), planned.config, planned.journal) == ([], None, False)
+
+
+def test_one_that_was_never_held_is_halted_for_as_long_as_it_has_a_configuration() -> None:
+    """As when an uninstallation has taken the finalizer away: none may be added to what is being deleted."""
+    before = {LET_GO.name: plan(scene(), SETTINGS).config}
+    planned = plan(gone(confirming([account(open_orders=1)]), LET_GO, children=[], on_the_bus=before), SETTINGS)
+    assert planned.config is not None
+    assert planned.config.halted_reason == "VenueDeleted"
+    assert list(planned.apply) == [], "nobody would stop it in order"
+
+
 def test_a_deletion_in_the_foreground_goes_on_in_the_background() -> None:
     foreground = {**deleting(), "finalizers": [FINALIZER, FOREGROUND_FINALIZER]}
     assert plan(gone(confirming([account(open_orders=1)]), venue(**foreground)), SETTINGS).background
