@@ -543,6 +543,12 @@ HALTED = confirming().status
 WITH_ORDER = confirming([account(open_orders=1)]).status
 assert HALTED is not None
 assert WITH_ORDER is not None
+ENDS_TOO: Object = {
+    "children": [],
+    "gateway_deployments": frozenset(),
+    "terminating": frozenset({GONE.namespace}),
+}
+"""Its namespace is being deleted, and the pod of its gateway has ended."""
 WAITING: dict[str, ObservedVenue] = {
     "an order is open": gone(confirming([account(open_orders=1)])),
     "the gateway has not heard of it": gone(confirming(config_revision="another")),
@@ -550,7 +556,8 @@ WAITING: dict[str, ObservedVenue] = {
     "the gateway was not heard, but its pod is ready": gone(NEVER),
     "the gateway was not heard, but had a session once": gone(NEVER, with_token(GONE), ready=0),
     "the Deployment is gone, but the gateway speaks": gone(confirming([account(open_orders=1)]), children=[]),
-    "the Deployment is gone and the bus is down": gone(silent(HALTED), children=[], bus_connected=False),
+    "the Deployment is gone, and is made again": gone(silent(HALTED), children=[], gateway_deployments=frozenset()),
+    "its namespace ends, too, and the bus is down": gone(silent(HALTED), bus_connected=False, **ENDS_TOO),
 }
 
 
@@ -620,17 +627,17 @@ ENDS: dict[str, tuple[ObservedVenue, list[tuple[str, str]], str]] = {
     "the gateway has confirmed": (gone(confirming()), [("Normal", "Halted")], "no order is open"),
     "the gateway never worked": (gone(NEVER, ready=0), [], ""),
     "the Deployment and its gateway are gone": (
-        gone(silent(HALTED), children=[]),
+        gone(silent(HALTED), **ENDS_TOO),
         [("Normal", "Halted")],
         "the last that it reported is that no order is open",
     ),
     "the Deployment and its gateway are gone, with an order": (
-        gone(silent(WITH_ORDER), children=[]),
+        gone(silent(WITH_ORDER), **ENDS_TOO),
         [("Warning", "GatewayGone")],
         "Check account paper-1 at the venue.",
     ),
     "the Deployment is gone, and its gateway was never heard": (
-        gone(NEVER, with_token(GONE), children=[]),
+        gone(NEVER, with_token(GONE), **ENDS_TOO),
         [("Warning", "GatewayGone")],
         "Check account paper-1 at the venue.",
     ),
