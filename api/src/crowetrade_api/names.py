@@ -14,6 +14,8 @@ FIELD_MANAGER = "crowetrade-operator"
 MANAGED_BY = "crowetrade-operator"
 
 FINALIZER = f"{GROUP}/stop-trading"
+FOREGROUND_FINALIZER = "foregroundDeletion"
+"""Kubernetes' own: the object goes when the garbage collector has deleted its children."""
 PAUSED_ANNOTATION = f"{GROUP}/paused"
 FORCE_DELETE_ANNOTATION = f"{GROUP}/force-delete"
 CLEAR_HALT_ANNOTATION = f"{GROUP}/clear-halt"

@@ -114,6 +114,7 @@ SERVICES = ApiResource(
         "externalName",
         "loadBalancerIP",
         "loadBalancerClass",
+        "loadBalancerSourceRanges",
         "publishNotReadyAddresses",
     ),
 )

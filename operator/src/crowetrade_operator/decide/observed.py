@@ -23,10 +23,11 @@ from crowetrade_api.gateway_config import (
     refusal,
     rule_hash,
 )
-from crowetrade_api.names import VenueAddress, name_at, venue_object
+from crowetrade_api.names import FINALIZER, VenueAddress, name_at, venue_object
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.common import Labels
 from crowetrade_api.v1alpha1.risklimit import RiskLimit
+from crowetrade_api.v1alpha1.venueconnection import VenueConnection
 from crowetrade_operator.cluster.objects import Object
 from crowetrade_operator.decide import loosening
 from crowetrade_operator.decide.pod_failures import Circumstances, PodWarnings
@@ -251,6 +252,14 @@ class NamespaceView:
     def gateway(self, venue: str) -> GatewayView:
         """The gateway of a venue."""
         return self.gateways.get(venue, GatewayView())
+
+    def gateway_is_gone(self, venue: AnyVenue) -> bool:
+        """Whether the gateway of a venue has worked, and neither is there nor will be: one whose Deployment somebody
+        has deleted is made again, except where the namespace ends, or while the children are left alone."""
+        made_again = isinstance(venue, VenueConnection) and not venue.paused and venue.namespace not in self.terminating
+        if made_again and (not venue.deleting or FINALIZER in venue.metadata.finalizers):
+            return False
+        return venue.name not in self.gateway_deployments and self.gateway(venue.name).status is None
 
 
 def _compiled(config: config_pb2.GatewayConfig) -> Compiled:

@@ -40,6 +40,8 @@ class Plan:
     delete: Sequence[Object] = ()
     # True: make sure that the finalizer is there. False: take it away. None: leave it.
     finalizer: bool | None = None
+    # Whether a deletion in the foreground goes on in the background: the garbage collector leaves the children then.
+    background: bool = False
     # GatewayConfig to put on the bus.
     config: config_pb2.GatewayConfig | None = None
     # Whether to take the GatewayConfig away.

@@ -15,6 +15,7 @@ from crowetrade_api.files import ExitCode
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.objects import Object, PodWarning
 from crowetrade_operator.cluster.times import unix_of
+from crowetrade_operator.desired.pod import MAIN_CONTAINERS
 
 Failure = tuple[Reason, str]
 """Why, and in words what it is and what to do."""
@@ -24,7 +25,8 @@ CRASHES = 2
 STUCK_SECONDS = 5.0
 """Longer than this after it got its node, a pod has mounted its volumes."""
 RECENT_SECONDS = 600.0
-"""So long a pod that was evicted says why its successor is not ready yet."""
+"""So long a pod that was evicted says why its successor is not ready yet, and one whose container was killed for its
+memory says so."""
 OVERDUE_SECONDS = 30.0
 """So long after the end of its grace period a pod that is deleted is gone, if its node lives."""
 SHOWN_KEYS = 10
@@ -198,11 +200,12 @@ def _out_of_memory(pod: Object, container: str, resources_field: str) -> str:
     limit = ((found.get("resources") or {}).get("limits") or {}).get("memory")
     killed = f"Container {container} of pod {pod['metadata']['name']} was killed"
     if limit is None:
-        return (
-            f"{killed} because its node {_node(pod)} had no memory left: reserve what it needs in "
-            f"{resources_field}.requests.memory."
-        )
-    return f"{killed} because it used more than its limit of {limit} of memory: raise {resources_field}.limits.memory."
+        where = f"in {resources_field}.requests.memory" if container in MAIN_CONTAINERS else "where it comes from"
+        return f"{killed} because its node {_node(pod)} had no memory left: reserve what it needs {where}."
+    text = f"{killed} because it used more than its limit of {limit} of memory"
+    if container not in MAIN_CONTAINERS:
+        return f"{text}, which {resources_field} says nothing of: raise it where the container comes from."
+    return f"{text}: raise {resources_field}.limits.memory."
 
 
 def _scheduling_failure(pod: Object, resources_field: str) -> Failure | None:
@@ -288,11 +291,17 @@ def _ended(pod: Object, youngest: bool, around: Circumstances) -> Failure | None
     return Reason.POD_FAILED, text
 
 
-def eviction_of(pod: Object, around: Circumstances) -> str | None:
-    """Why a pod was evicted not long ago, and what to do; None when it was not."""
-    if _ends(pod) or around.now - _ended_at(pod) >= RECENT_SECONDS:
+def recent_end_of(pod: Object, around: Circumstances) -> str | None:
+    """Why a pod was evicted not long ago, or a container that runs again was killed for its memory, and what to do;
+    None when nothing was. Both may happen again and again, with pods that are ready in between."""
+    if _ends(pod):
         return None
-    return _eviction(pod, around)
+    for container in _containers(pod.get("status") or {}):
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        at = ended.get("finishedAt")
+        if ended.get("reason") == "OOMKilled" and at and around.now - unix_of(at) < RECENT_SECONDS:
+            return _out_of_memory(pod, str(container.get("name")), around.resources_field)
+    return _eviction(pod, around) if around.now - _ended_at(pod) < RECENT_SECONDS else None
 
 
 def _eviction(pod: Object, around: Circumstances) -> str | None:
@@ -344,11 +353,12 @@ def _ended_at(pod: Object) -> float:
 
 
 def _node_lost(pod: Object) -> Failure | None:
-    """The node controller alone says that a pod is not ready whose containers are: their node has stopped reporting."""
+    """The node controller alone says that a pod is not ready whose containers and readiness gates are: their node has
+    stopped reporting."""
     status = pod.get("status") or {}
     ready, containers = _condition(status, "Ready"), _condition(status, "ContainersReady")
-    gates = (pod.get("spec") or {}).get("readinessGates")
-    if gates or ready is None or containers is None:
+    gates = [_condition(status, item["conditionType"]) for item in (pod.get("spec") or {}).get("readinessGates") or []]
+    if ready is None or containers is None or any(gate is None or gate.get("status") != "True" for gate in gates):
         return None
     if (ready.get("status"), containers.get("status")) != ("False", "True"):
         return None

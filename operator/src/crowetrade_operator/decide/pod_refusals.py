@@ -21,7 +21,8 @@ _LIMIT_RANGE = re.compile(r"(?:minimum|maximum) \S+ usage per |max limit to requ
 _POD_SECURITY = "violates PodSecurity "
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
 _NOT_TAKEN_BACK = re.compile(
-    r"field is immutable|may not be specified when strategy `type` is|may not specify more than 1 volume type"
+    r"field is immutable|may not be specified when (?:strategy `type` is|`value` is not empty)|"
+    r"may not specify more than 1 (?:volume|handler) type"
 )
 """Said of an object that is there: an apply leaves what somebody else has written beside what is ours, and the API
 server takes the two together for wrong."""
@@ -60,6 +61,13 @@ def _sorted(said: str, namespace: str, field: str) -> list[Failure]:
     if remedy := admission_remedy(said, namespace):
         return [(Reason.ADMISSION_DENIED, remedy)]
     return []
+
+
+def refusal_remedy(said: str, namespace: str) -> str:
+    """What to do about a refusal of an object that is no pod; empty when its words say all."""
+    if quota := _QUOTA.search(said):
+        return f"Raise ResourceQuota {quota[1]} of namespace {namespace}, or free what it counts."
+    return admission_remedy(said, namespace)
 
 
 def admission_remedy(said: str, namespace: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from crowetrade_api.reasons import Reason
 from crowetrade_operator.cluster.objects import Object
-from crowetrade_operator.decide.pod_failures import Circumstances, Failure, created, eviction_of, failure_of, overdue
+from crowetrade_operator.decide.pod_failures import Circumstances, Failure, created, failure_of, overdue, recent_end_of
 from crowetrade_operator.decide.pod_refusals import refusal_of
 
 BROKEN = frozenset(
@@ -55,9 +55,9 @@ def workload(deployments: Iterable[Object | None], pods: Iterable[Object], aroun
     ready = ready_pods(found)
     by_age, text = sorted(pods, key=created), f"{ready} of {len(found)} pods are ready."
     if ready >= len(found) > 0:
-        # Its successor may be ready within seconds, and be evicted for the same reason.
-        evicted = next((said for pod in reversed(by_age) if (said := eviction_of(pod, around)) is not None), None)
-        return Workload(ready, len(found), Reason.AVAILABLE, f"{text} {evicted}" if evicted is not None else text)
+        # What follows may be ready within seconds, and end for the same reason.
+        ended = next((said for pod in reversed(by_age) if (said := recent_end_of(pod, around)) is not None), None)
+        return Workload(ready, len(found), Reason.AVAILABLE, f"{text} {ended}" if ended is not None else text)
     failure = _failure(found, by_age, around)
     if failure is not None:
         return Workload(ready, len(found), *failure)

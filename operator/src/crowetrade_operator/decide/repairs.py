@@ -11,7 +11,7 @@ from crowetrade_operator.cluster.compare import Drift
 from crowetrade_operator.cluster.objects import Note, Object
 from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.decide.pod_failures import sentence
-from crowetrade_operator.decide.pod_refusals import admission_remedy
+from crowetrade_operator.decide.pod_refusals import refusal_remedy
 
 SHOWN_FIELDS = 5
 _INSTEAD = {
@@ -55,7 +55,7 @@ def put_back(desired: Object, found: Sequence[Drift]) -> str:
 def refused(item: Object, said: str, what: str = "") -> Refusal:
     """What the API server said when it refused an object, or something about it, and what to do."""
     text = f"The API server refused {what}{_named(item)}: {sentence(said)}"
-    remedy = admission_remedy(said, item["metadata"]["namespace"])
+    remedy = refusal_remedy(said, item["metadata"]["namespace"])
     return Refusal(Reason.REFUSED_BY_CLUSTER, f"{text} {remedy}".strip())
 
 

@@ -115,8 +115,9 @@ def _why(position: status_pb2.Position, reasons: dict[str, status_pb2.Remaining]
 def waiting_venues(observed: Observed) -> list[str]:
     """Venues whose gateway has not yet confirmed that the strategy is stopped.
 
-    Nothing is waited for at a venue that is gone, that never had a gateway, or whose gateway is gone, as when its
-    namespace is deleted and its pod has ended; nor at one that does not admit the strategy and has nothing of it.
+    Nothing is waited for at a venue that is gone, that never had a gateway, or whose gateway is gone and is not made
+    again, as when its namespace is deleted and its pod has ended; nor at one that does not admit the strategy and has
+    nothing of it.
     """
     return [
         name
@@ -132,7 +133,7 @@ def _nobody_to_ask(venues: StrategyVenues, name: str) -> bool:
         return True
     if view.last is None and view.record_token == 0:
         return not deployed or around.bus_connected
-    return not deployed and view.status is None and around.bus_connected
+    return around.gateway_is_gone(venue) and around.bus_connected
 
 
 def stopped(observed: Observed, venue: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crowetrade_api.gateway_config import bound_strategies, with_record
+from crowetrade_api.names import FINALIZER
 from crowetrade_api.reasons import EventReason, Reason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.venueconnection import (
@@ -43,7 +44,13 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
     venue, around = observed.venue, observed.around
     config = with_record(observed.config, venue.status)
     if venue.deleting:
+        held = FINALIZER in venue.metadata.finalizers
+        if not held and around.bus_is_read and around.on_the_bus.get(venue.name) is None:
+            # It was let go, and somebody else's finalizer keeps it: its gateway gets nothing any more.
+            return Plan(finalizer=False)
         planned = venueconnection_deletion.plan(observed, config, settings)
+        if held and planned.finalizer is None:
+            planned = replace(planned, apply=_while_needed(observed, settings))
         return planned if around.guests_are_known else replace(planned, config=None)
     children: list[Object] = []
     restart = None
@@ -55,11 +62,8 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
         if (restart is not None and restart.rollout_blocked_by) or deployment is None:
             children = _as_it_runs(children, observed)
     blocked_by = restart.rollout_blocked_by if restart is not None else ""
-    if not around.guests_are_known:
-        # Who trades here and cannot be seen would lose the gateway.
-        children = [item for item in children if item["kind"] != "NetworkPolicy"]
     return Plan(
-        apply=children,
+        apply=_within_what_is_known(children, around),
         rollout_blocked_by=blocked_by,
         blocked_reason=restart.reason if restart is not None else Reason.ROLLING_OUT,
         restarts=restart is not None and not blocked_by,
@@ -72,6 +76,20 @@ def plan(observed: ObservedVenue, settings: Settings) -> Plan:
         if blocked_by or not around.guests_are_known
         else LOOK_AGAIN_SECONDS,
     )
+
+
+def _within_what_is_known(children: Sequence[Object], around: NamespaceView) -> list[Object]:
+    """Who trades here and cannot be seen would lose the gateway by a policy that does not name them."""
+    return [item for item in children if around.guests_are_known or item["kind"] != "NetworkPolicy"]
+
+
+def _while_needed(observed: ObservedVenue, settings: Settings) -> list[Object]:
+    """The gateway of a venue that is being deleted, as it runs: what somebody takes of it before it has closed what is
+    held is made again. In a namespace that ends nothing can be made."""
+    venue, around = observed.venue, observed.around
+    if not isinstance(venue, VenueConnection) or venue.paused or venue.namespace in around.terminating:
+        return []
+    return _within_what_is_known(_as_it_runs(_children(venue, around, settings), observed), around)
 
 
 def _as_it_runs(children: Sequence[Object], observed: ObservedVenue) -> list[Object]:

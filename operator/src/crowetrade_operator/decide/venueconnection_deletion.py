@@ -1,4 +1,9 @@
-"""The safe end of a VenueConnection: its gateway stays until what trades there has been closed."""
+"""The safe end of a VenueConnection: its gateway stays until what trades there has been closed.
+
+Argo CD, and `kubectl delete --cascade=foreground`, delete in the foreground: the garbage collector then takes children
+first, whatever finalizer of ours holds their owner. So such a deletion goes on in the background, and what the garbage
+collector was faster with is made again.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import Literal
 
 from crowetrade.config.v1 import config_pb2
 from crowetrade_api.gateway_config import AnyVenue
-from crowetrade_api.names import FINALIZER, name_at, venue_object
+from crowetrade_api.names import FINALIZER, FOREGROUND_FINALIZER, name_at
 from crowetrade_api.reasons import EventReason
 from crowetrade_api.v1alpha1.common import cut
 from crowetrade_api.v1alpha1.venueconnection import (
@@ -29,7 +34,8 @@ CASCADE_SECONDS = 10.0
 def plan(observed: ObservedVenue, config: config_pb2.GatewayConfig, settings: Settings) -> Plan:
     released, note = _released(observed, config, settings)
     if not released:
-        return Plan(config=config, journal=True, requeue_after_seconds=1.0)
+        background = FOREGROUND_FINALIZER in observed.venue.metadata.finalizers
+        return Plan(config=config, journal=True, background=background, requeue_after_seconds=1.0)
     notes = [note] if note is not None else []
     return Plan(finalizer=False, delete_config=True, notes=notes)
 
@@ -42,10 +48,9 @@ def _released(
     if venue.force_delete:
         text = "Deleted by force: the gateway was not asked whether its orders are cancelled. Check them at the venue."
         return True, _note("Warning", EventReason.FORCE_DELETED, text)
-    deployment = observed.children.get("Deployment", venue_object(venue.name))
     if view.last is None and view.record_token == 0 and observed.workload.ready == 0:
         return True, None
-    if deployment is None and view.status is None and observed.around.bus_connected:
+    if observed.around.gateway_is_gone(venue) and observed.around.bus_connected:
         return True, _last_words(observed)
     waited = observed.deleted_seconds
     flattening = _flattening(observed, waited)

@@ -32,6 +32,8 @@ from crowetrade_api.v1alpha1.venueconnection import Credentials, VenueConnection
 from crowetrade_operator.desired import identity, vault
 from crowetrade_operator.desired.metadata import labels, metadata, object_name, selector
 from crowetrade_operator.desired.pod import (
+    AGENT,
+    GATEWAY,
     TMP_MOUNT,
     container,
     deployment_spec,
@@ -98,7 +100,7 @@ def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settin
     roles = ",".join(ROLES) if role == COMBINED_ROLE else role
     agents = strategy.spec.agents
     agent = container(
-        "agent",
+        AGENT,
         agents.image or settings.agents_image,
         ["strategy", "--roles", roles],
         environment(settings.nats_url, config_hash),
@@ -123,7 +125,7 @@ def _strategy_deployment(strategy: Strategy, role: str, config_hash: str, settin
 def venue_deployment(venue: VenueConnection, config_hash: str, settings: Settings) -> dict[str, Any]:
     """The Deployment of a gateway."""
     gateway = container(
-        "gateway",
+        GATEWAY,
         settings.gateway_image,
         ["gateway"],
         [*environment(settings.nats_url, config_hash), *_kill_environment(settings)],

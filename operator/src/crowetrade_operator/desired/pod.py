@@ -21,6 +21,9 @@ CONTAINER_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
     "capabilities": {"drop": ["ALL"]},
 }
+AGENT, GATEWAY = "agent", "gateway"
+MAIN_CONTAINERS = (AGENT, GATEWAY)
+"""Those that have the resources which a Strategy or a VenueConnection says; others are beside them."""
 TMP_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
 TMP_SIZE = "64Mi"
 STORAGE = "ephemeral-storage"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import structlog
 
@@ -170,22 +171,31 @@ class ChildWriter:
         if wait:
             done.look_again(wait)
             return
-        stored = await self._apply(with_record(desired, children), live["metadata"]["uid"])
+        stored = await self._apply(with_record(desired, children), live)
         self._deleted.discard(address)  # somebody took away the label that the watch selects
         self._stored(stored, "repair" if found else "update")
         self.writes.wrote(address, repair=current)
         if found:
             self._tell(key, owner, repairs.put_back(desired, found), address)
 
-    async def _apply(self, desired: Object, uid: str) -> Object:
-        stored = await self.cluster.apply({**desired, "metadata": {**desired["metadata"], "uid": uid}})
+    async def _apply(self, desired: Object, live: Object) -> Object:
+        wanted = {**desired, "metadata": {**desired["metadata"], "uid": live["metadata"]["uid"]}}
+        try:
+            stored = await self.cluster.apply(wanted)
+        except ClusterRefused as error:
+            # An apply leaves what others have put in the place of ours, and the two together may be invalid.
+            patch = without_others(desired, live) if error.code == HTTPStatus.UNPROCESSABLE_ENTITY else None
+            if patch is None:
+                raise
+            await self._take_away(patch, live)
+            stored = await self.cluster.apply(wanted)
         patch = without_others(desired, stored)
-        if patch is None:
-            return stored
-        metadata = stored["metadata"]
-        patch["metadata"] = {"resourceVersion": metadata["resourceVersion"]}
-        resource = BY_KIND[desired["kind"]]
-        return await self.cluster.merge(resource, metadata["namespace"], metadata["name"], patch)
+        return stored if patch is None else await self._take_away(patch, stored)
+
+    async def _take_away(self, patch: Object, live: Object) -> Object:
+        metadata = live["metadata"]
+        patch = {**patch, "metadata": {"resourceVersion": metadata["resourceVersion"]}}
+        return await self.cluster.merge(BY_KIND[live["kind"]], metadata["namespace"], metadata["name"], patch)
 
     def _stored(self, stored: Object, cause: str) -> None:
         self.cache.put(stored)

@@ -28,6 +28,7 @@ from crowetrade_api.names import (
     CLEAR_BREACH_ANNOTATION,
     CLEAR_HALT_ANNOTATION,
     FINALIZER,
+    FOREGROUND_FINALIZER,
     Key,
     Kind,
     child_names,
@@ -442,6 +443,8 @@ class Context:
             return await self._without_gateway(key, no_journal)
         if plan.config is not None:
             await self._put_config(key, plan.config)
+        if plan.background and not await self._goes_on_in_background(key, resource.metadata, applied):
+            return applied
         applied = await self.child_writer.apply(key, resource.metadata, plan.apply)
         applied.refusal = no_journal or applied.refusal
         gone = [await self.child_writer.delete(item, applied) for item in plan.delete]
@@ -620,6 +623,14 @@ class Context:
         with _refusal_told(key, applied, "the finalizer of "):
             if FINALIZER not in metadata.finalizers:
                 await self._set_finalizers(key, metadata, [*metadata.finalizers, FINALIZER])
+            return True
+        return False
+
+    async def _goes_on_in_background(self, key: Key, metadata: Metadata, applied: Applied) -> bool:
+        """Takes the finalizer of a deletion in the foreground away: with it, whatever is made is deleted at once."""
+        left = [item for item in metadata.finalizers if item != FOREGROUND_FINALIZER]
+        with _refusal_told(key, applied, f"the removal of {FOREGROUND_FINALIZER} of "):
+            await self._set_finalizers(key, metadata, left)
             return True
         return False
 

@@ -501,7 +501,7 @@ class Controller:
             return None
         children, now = context.children(key), context.now()
         warnings = await warnings_about(children.of_kind("Pod"), context.pod_events, now.unix)
-        if ending(children.of_kind("Pod")):
+        if ending(children.of_kind("Pod")) or (resource.deleting and not children.of_kind("Deployment")):
             await context.look_whether_terminating(key.namespace)
         observed = ObservedVenue(
             venue=resource,

@@ -183,6 +183,14 @@ PODS: dict[str, tuple[Object, Reason, list[str]]] = {
         Reason.OUT_OF_MEMORY,
         ["its node node-1 had no memory left", "spec.agents.resources.requests.memory"],
     ),
+    "more memory than the limit of a container that somebody has added": (
+        {
+            **pod({**crashed(1, exitCode=137, reason="OOMKilled"), "name": "proxy"}),
+            "spec": {"containers": [{"name": "proxy", "resources": {"limits": {"memory": "64Mi"}}}]},
+        },
+        Reason.OUT_OF_MEMORY,
+        ["its limit of 64Mi of memory, which spec.agents.resources says nothing of"],
+    ),
     "a crash loop": (
         pod(crashed(exitCode=1)),
         Reason.CRASHING,
@@ -446,6 +454,28 @@ def test_an_eviction_is_told_beside_the_pod_that_has_come_for_it(case: str) -> N
     assert [part for part in parts if part not in found.message] == [], found.message
     later = Circumstances(NOW + RECENT_SECONDS, around.resources_field, around.warnings)
     assert workload([deployment()], [item, pod({"ready": True})], later).message == "1 of 1 pods are ready."
+
+
+def test_a_container_that_is_killed_for_its_memory_again_and_again_is_told_while_it_runs() -> None:
+    killed = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": ago(60)}
+    item = pod({"ready": True, "state": {"running": {}}, "restartCount": 4, "lastState": {"terminated": killed}})
+    found = workload([deployment()], [item], AROUND)
+    assert found.reason == Reason.AVAILABLE
+    assert "its limit of 512Mi of memory: raise spec.agents.resources.limits.memory." in found.message
+    later = Circumstances(NOW + RECENT_SECONDS, AROUND.resources_field)
+    assert workload([deployment()], [item], later).message == "1 of 1 pods are ready."
+
+
+GATE = {"type": "example.com/in-balancer", "status": "True"}
+
+
+@pytest.mark.parametrize(("gates", "lost"), [([GATE], True), ([{**GATE, "status": "False"}], False), ([], False)])
+def test_a_node_is_lost_only_when_nothing_else_keeps_a_pod_from_being_ready(gates: list[Object], lost: bool) -> None:
+    of_pod = [{"type": "ContainersReady", "status": "True"}, {"type": "Ready", "status": "False"}]
+    item = pod({"ready": True, "state": {"running": {}}}, conditions=[*of_pod, *gates])
+    item["spec"]["readinessGates"] = [{"conditionType": GATE["type"]}]
+    found = workload([deployment(ready=0)], [item], AROUND)
+    assert found.reason == (Reason.NODE_LOST if lost else Reason.STARTING)
 
 
 def test_a_pod_that_was_ended_and_nobody_says_why() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from crowetrade.bus.v1 import instrument_pb2, status_pb2
 from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
-from crowetrade_api.names import FORCE_DELETE_ANNOTATION
+from crowetrade_api.names import FORCE_DELETE_ANNOTATION, PAUSED_ANNOTATION
 from crowetrade_api.v1alpha1.strategy import Strategy
 from crowetrade_operator.decide.observed import GatewayView
 from crowetrade_operator.decide.strategy_deletion import Observed, plan, waiting_venues
@@ -73,11 +73,18 @@ def works(at: AnyVenue = HERE, resource: AnyStrategy = GONE) -> GatewayView:
 ODD = unreadable_strategy(**deleting())
 ODD_VENUE = unreadable_venue()
 STOPPED = stopped().status
+ENDS_TOO: Object = {"gateway_deployments": frozenset(), "terminating": frozenset({HERE.namespace})}
+"""The namespace is being deleted, and the pod of the gateway has ended."""
+PAUSED = venue(annotations={PAUSED_ANNOTATION: "true"})
+LET_GO = venue(**{**deleting(), "finalizers": ["example.com/keep"]})
 assert STOPPED is not None
 WAITING: dict[str, Observed] = {
     "an order is still to be cancelled": seen({"sim-fx": works()}),
     "it was stopped under another configuration": seen({"sim-fx": stopped(config_revision="another")}),
     "the gateway that confirmed is silent now": seen({"sim-fx": silent(STOPPED)}),
+    "somebody has deleted the gateway, which is made again": seen(
+        {"sim-fx": silent(STOPPED)}, gateway_deployments=frozenset()
+    ),
     "the gateway was not heard, but had a session once": seen({"sim-fx": NEVER}, venues=(USED,)),
     "the gateway was not heard, because the bus is down": seen({"sim-fx": NEVER}, bus_connected=False),
     "the gateway has lost its journal and knows of nothing": seen(
@@ -133,7 +140,15 @@ CONFIRMED: dict[str, tuple[Observed, str]] = {
         ASKED,
     ),
     "its namespace is deleted, and the gateway's pod has ended": (
-        seen({"sim-fx": silent(STOPPED)}, gateway_deployments=frozenset()),
+        seen({"sim-fx": silent(STOPPED)}, **ENDS_TOO),
+        NOBODY,
+    ),
+    "the gateway is gone, and is not made again while its venue is paused": (
+        seen({"sim-fx": silent(STOPPED)}, venues=(PAUSED,), gateway_deployments=frozenset()),
+        NOBODY,
+    ),
+    "the gateway is gone, and so is what held its venue": (
+        seen({"sim-fx": silent(STOPPED)}, venues=(LET_GO,), gateway_deployments=frozenset()),
         NOBODY,
     ),
     "nothing is left to be forced": (seen({"sim-fx": stopped(FORCED)}, FORCED), ASKED),
@@ -242,7 +257,7 @@ LEFT: dict[str, tuple[Observed, tuple[str, str], str]] = {
         "Left: -175000 EUR-USD at sim-fx (last known).",
     ),
     "a position at a gateway that is gone": (
-        seen({"sim-fx": silent(STOPPED)}, knowing(FLATTENS), gateway_deployments=frozenset()),
+        seen({"sim-fx": silent(STOPPED)}, knowing(FLATTENS), **ENDS_TOO),
         ("Normal", "Stopped"),
         "There is no gateway to ask at sim-fx",
     ),

@@ -15,11 +15,14 @@ from crowetrade_api.gateway_config import AnyStrategy, AnyVenue
 from crowetrade_api.names import (
     CLEAR_HALT_ANNOTATION,
     CONFIG_HASH_ANNOTATION,
+    FINALIZER,
     FORCE_DELETE_ANNOTATION,
+    FOREGROUND_FINALIZER,
     PAUSED_ANNOTATION,
 )
 from crowetrade_api.reasons import Reason
 from crowetrade_api.v1alpha1.venueconnection import VenueConnection, VenueConnectionStatus
+from crowetrade_operator.decide import last_applied
 from crowetrade_operator.decide.observed import Children, GatewayView, Kept, ObservedVenue
 from crowetrade_operator.decide.plan import Refusal
 from crowetrade_operator.decide.venueconnection import LOOK_AGAIN_SECONDS, plan
@@ -540,6 +543,12 @@ HALTED = confirming().status
 WITH_ORDER = confirming([account(open_orders=1)]).status
 assert HALTED is not None
 assert WITH_ORDER is not None
+ENDS_TOO: Object = {
+    "children": [],
+    "gateway_deployments": frozenset(),
+    "terminating": frozenset({GONE.namespace}),
+}
+"""Its namespace is being deleted, and the pod of its gateway has ended."""
 WAITING: dict[str, ObservedVenue] = {
     "an order is open": gone(confirming([account(open_orders=1)])),
     "the gateway has not heard of it": gone(confirming(config_revision="another")),
@@ -547,7 +556,8 @@ WAITING: dict[str, ObservedVenue] = {
     "the gateway was not heard, but its pod is ready": gone(NEVER),
     "the gateway was not heard, but had a session once": gone(NEVER, with_token(GONE), ready=0),
     "the Deployment is gone, but the gateway speaks": gone(confirming([account(open_orders=1)]), children=[]),
-    "the Deployment is gone and the bus is down": gone(silent(HALTED), children=[], bus_connected=False),
+    "the Deployment is gone, and is made again": gone(silent(HALTED), children=[], gateway_deployments=frozenset()),
+    "its namespace ends, too, and the bus is down": gone(silent(HALTED), bus_connected=False, **ENDS_TOO),
 }
 
 
@@ -559,7 +569,56 @@ def test_deletion_waits_and_halts_the_gateway(case: str) -> None:
     assert not planned.delete_config
     assert planned.config is not None
     assert planned.config.halted_reason == "VenueDeleted"
-    assert list(planned.apply) == [], "what is being deleted is not repaired"
+
+
+def test_while_a_deletion_waits_the_gateway_stays_as_it_runs() -> None:
+    runs = applied(plan(scene(), SETTINGS))
+    observed = gone(confirming([account(open_orders=1)]), children=runs)
+    planned = plan(observed, replace(SETTINGS, gateway_image="newer"))
+    assert recorded(planned.apply) == last_applied.kept(observed.children), "nothing is rolled out"
+    assert {item["kind"] for item in planned.apply} == {item["kind"] for item in runs}
+
+
+def test_while_a_deletion_waits_what_of_the_gateway_is_gone_is_made_again() -> None:
+    observed = gone(confirming([account(open_orders=1)]), children=[])
+    assert plan(observed, SETTINGS).apply == plan(scene(children=[]), SETTINGS).apply
+
+
+NOT_MADE_AGAIN: dict[str, tuple[AnyVenue, Object]] = {
+    "its namespace is being deleted, too": (GONE, {"terminating": frozenset({GONE.namespace})}),
+    "its children are left alone": (venue(annotations={PAUSED_ANNOTATION: "true"}, **deleting()), {}),
+    "it cannot be read": (unreadable_venue(**deleting()), {}),
+}
+
+
+@pytest.mark.parametrize("case", NOT_MADE_AGAIN)
+def test_what_is_not_made_again_while_a_deletion_waits(case: str) -> None:
+    resource, around = NOT_MADE_AGAIN[case]
+    observed = gone(confirming([account(open_orders=1)]), resource, children=[], **around)
+    assert list(plan(observed, SETTINGS).apply) == []
+
+
+LET_GO = venue(**{**deleting(), "finalizers": ["example.com/keep"]})
+
+
+def test_a_venue_that_was_let_go_and_that_somebody_else_holds_gets_nothing_any_more() -> None:
+    planned = plan(gone(confirming(config_revision=""), LET_GO), SETTINGS)
+    assert (list(planned.apply), planned.config, planned.journal) == ([], None, False)
+
+
+def test_one_that_was_never_held_is_halted_for_as_long_as_it_has_a_configuration() -> None:
+    """As when an uninstallation has taken the finalizer away: none may be added to what is being deleted."""
+    before = {LET_GO.name: plan(scene(), SETTINGS).config}
+    planned = plan(gone(confirming([account(open_orders=1)]), LET_GO, children=[], on_the_bus=before), SETTINGS)
+    assert planned.config is not None
+    assert planned.config.halted_reason == "VenueDeleted"
+    assert list(planned.apply) == [], "nobody would stop it in order"
+
+
+def test_a_deletion_in_the_foreground_goes_on_in_the_background() -> None:
+    foreground = {**deleting(), "finalizers": [FINALIZER, FOREGROUND_FINALIZER]}
+    assert plan(gone(confirming([account(open_orders=1)]), venue(**foreground)), SETTINGS).background
+    assert not plan(WAITING["an order is open"], SETTINGS).background
 
 
 LATE = venue(**deleting(SETTINGS.stop_deadline_seconds))
@@ -568,17 +627,17 @@ ENDS: dict[str, tuple[ObservedVenue, list[tuple[str, str]], str]] = {
     "the gateway has confirmed": (gone(confirming()), [("Normal", "Halted")], "no order is open"),
     "the gateway never worked": (gone(NEVER, ready=0), [], ""),
     "the Deployment and its gateway are gone": (
-        gone(silent(HALTED), children=[]),
+        gone(silent(HALTED), **ENDS_TOO),
         [("Normal", "Halted")],
         "the last that it reported is that no order is open",
     ),
     "the Deployment and its gateway are gone, with an order": (
-        gone(silent(WITH_ORDER), children=[]),
+        gone(silent(WITH_ORDER), **ENDS_TOO),
         [("Warning", "GatewayGone")],
         "Check account paper-1 at the venue.",
     ),
     "the Deployment is gone, and its gateway was never heard": (
-        gone(NEVER, with_token(GONE), children=[]),
+        gone(NEVER, with_token(GONE), **ENDS_TOO),
         [("Warning", "GatewayGone")],
         "Check account paper-1 at the venue.",
     ),

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade.config.v1 import config_pb2
-from crowetrade_api.names import FORCE_DELETE_ANNOTATION, Kind
+from crowetrade_api.names import FINALIZER, FORCE_DELETE_ANNOTATION, Kind
 from crowetrade_operator.cluster.resources import (
     DEPLOYMENTS,
     KILL_SWITCHES,
@@ -31,6 +32,7 @@ from crowetrade_operator_tests.integration.desk import Desk, Gateway, trading
 from crowetrade_operator_tests.samples import (
     account,
     change,
+    gateway_status,
     kill_manifest,
     limit_manifest,
     strategy_manifest,
@@ -324,3 +326,27 @@ async def test_a_namespace_of_the_same_name_begins_anew(desk: Desk) -> None:
         for item in list(context.cache.all(kind.value, desk.namespace)):
             context.cache.remove(item)
     assert not context.namespace_view(desk.namespace).terminating
+
+
+async def test_a_venue_that_was_let_go_and_that_somebody_else_holds_is_not_begun_again(desk: Desk) -> None:
+    """Its gateway has no configuration any more, and says so: that is no reason to give it one."""
+
+    async def let_go() -> bool:
+        finalizers: list[str] = (await desk.get(VENUES, "sim-fx"))["metadata"]["finalizers"]
+        return finalizers == ["example.com/keep"]
+
+    async with trading(desk):
+        await desk.patch(VENUES, "sim-fx", {"metadata": {"finalizers": [FINALIZER, "example.com/keep"]}})
+        await desk.delete(VENUES, "sim-fx")
+        await until("the venue to be let go", let_go)
+        await desk.idle()
+    subject = subjects.gateway_status(desk.namespace, "sim-fx")
+    await desk.publish(subject, gateway_status(config_pb2.GatewayConfig(), namespace=desk.namespace))
+    await desk.collect("venue-sim-fx")
+    desk.parts.controller.enqueue_all()
+    await desk.idle()
+    with pytest.raises(NotFound):
+        await desk.config()
+    assert not await desk.exists(DEPLOYMENTS, "venue-sim-fx")
+    await desk.patch(VENUES, "sim-fx", {"metadata": {"finalizers": None}})
+    await desk.gone(VENUES, "sim-fx")

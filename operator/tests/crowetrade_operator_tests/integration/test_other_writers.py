@@ -206,6 +206,12 @@ OURS: dict[str, tuple[ApiResource, str, Any, str]] = {
         {"spec": {"externalIPs": ["203.0.113.7"]}},
         "spec.externalIPs",
     ),
+    "order entry at a load balancer for some addresses": (
+        SERVICES,
+        GATEWAY,
+        {"spec": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["203.0.113.0/24"]}},
+        "spec.loadBalancerSourceRanges",
+    ),
     "one more port": (SERVICES, GATEWAY, {"spec": {"ports": [{"name": "more", "port": 9999}]}}, "spec.ports"),
     "a port of ours elsewhere": (
         SERVICES,
@@ -219,6 +225,12 @@ OURS: dict[str, tuple[ApiResource, str, Any, str]] = {
         AGENTS,
         {"spec": {"maxUnavailable": 0}},
         "spec.maxUnavailable",
+    ),
+    "a budget by the other bound": (
+        DISRUPTION_BUDGETS,
+        GATEWAY,
+        [{"op": "remove", "path": "/spec/maxUnavailable"}, {"op": "add", "path": "/spec/minAvailable", "value": 1}],
+        "spec.minAvailable",
     ),
     "a budget for other pods": (
         DISRUPTION_BUDGETS,
@@ -327,6 +339,28 @@ NOT_TAKEN_BACK: dict[str, tuple[ApiResource, str, Any]] = {
         DEPLOYMENTS,
         GATEWAY,
         [{"op": "replace", "path": "/spec/template/spec/volumes/0", "value": {"name": "config", "emptyDir": {}}}],
+    ),
+    "a variable of ours from elsewhere": (
+        DEPLOYMENTS,
+        GATEWAY,
+        [
+            {
+                "op": "replace",
+                "path": "/spec/template/spec/containers/0/env/1",
+                "value": {"name": "NATS_URL", "valueFrom": {"configMapKeyRef": {"name": "bus", "key": "url"}}},
+            }
+        ],
+    ),
+    "another kind of probe": (
+        DEPLOYMENTS,
+        GATEWAY,
+        [
+            {
+                "op": "replace",
+                "path": "/spec/template/spec/containers/0/livenessProbe",
+                "value": {"exec": {"command": ["true"]}},
+            }
+        ],
     ),
     "a configuration that nobody changes any more": (
         CONFIG_MAPS,

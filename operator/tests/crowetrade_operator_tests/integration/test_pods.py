@@ -296,7 +296,7 @@ async def _understood(cluster: Cluster, namespace: str, place: Place) -> None:
         raise AssertionError(f"{error}; {namespace} says {found}") from None
 
 
-async def test_a_quota_is_named_and_the_condition_clears_when_it_is_raised(desk: Desk) -> None:
+async def test_a_quota_is_named_and_the_condition_clears_when_it_is_raised(desk: Desk, node: None) -> None:
     await desk.create(QUOTAS, quota(pods="1"))
     await _counted(desk.cluster, desk.namespace)
     await desk.create(VENUES, venue_manifest())
@@ -313,7 +313,20 @@ async def test_a_quota_is_named_and_the_condition_clears_when_it_is_raised(desk:
     await desk.condition(STRATEGIES, "ema", "AgentsAvailable", "False", "Starting")
 
 
-async def test_a_limit_range_is_told_until_the_strategy_keeps_to_it(desk: Desk) -> None:
+async def test_a_quota_that_lets_no_deployment_be_made_is_named_until_it_is_raised(desk: Desk) -> None:
+    await desk.create(QUOTAS, quota(**{"count/deployments.apps": "0"}))
+    await _counted(desk.cluster, desk.namespace)
+    await desk.create(VENUES, venue_manifest())
+    await desk.condition(VENUES, "sim-fx", "Ready", "False", "RefusedByCluster")
+    message = condition_of(await desk.get(VENUES, "sim-fx"), "Ready")["message"]
+    assert "exceeded quota: team" in message
+    assert f"Raise ResourceQuota team of namespace {desk.namespace}, or free what it counts." in message
+
+    await desk.patch(QUOTAS, "team", {"spec": {"hard": {"count/deployments.apps": "9"}}})
+    await desk.condition(VENUES, "sim-fx", "Ready", "False", "Starting")
+
+
+async def test_a_limit_range_is_told_until_the_strategy_keeps_to_it(desk: Desk, node: None) -> None:
     await desk.create(LIMIT_RANGES, limit_range("256Mi"))
     await desk.create(VENUES, change(venue_manifest(), "spec.resources", {"limits": {"memory": "256Mi"}}))
     await desk.create(STRATEGIES, strategy_manifest())
