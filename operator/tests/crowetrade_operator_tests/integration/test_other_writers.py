@@ -294,7 +294,8 @@ async def test_what_is_ours_is_put_back_within_a_second_and_told_once(desk: Desk
             if resource is DEPLOYMENTS:
                 # The condition may be the one of before the repair, and what follows from this is one more status.
                 await desk.noticed(await desk.deployment_ready(name))
-                await desk.condition(STRATEGIES, "ema", "Reconciling", "False", "AsDesired")
+                for kind, of in ((VENUES, "sim-fx"), (STRATEGIES, "ema")):
+                    await desk.condition(kind, of, "Reconciling", "False", "AsDesired")
             await at_rest(desk, resource, name)
             assert len(await desk.events(owner, "ChildRepaired")) == told + 1, what
 
