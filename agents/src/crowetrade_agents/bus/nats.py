@@ -28,7 +28,8 @@ from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.nats import BusClient, OnConnection
 
 REASON_HEADER = "Crowetrade-Dead-Letter-Reason"
-STALLED_SECONDS = 60.0
+STALLED_SECONDS = 20.0
+"""Many times what one attempt takes. The kubelet asks six times before it starts a process again: a minute more."""
 _REASONS: dict[type[Exception], str] = {MaxPayloadError: "TooLarge", OutboundBufferLimitError: "BufferFull"}
 
 _log = structlog.get_logger(__name__)
