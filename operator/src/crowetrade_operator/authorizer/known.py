@@ -1,5 +1,5 @@
 """Which resources of one kind there are, from the API server. What was seen stays while it is away, for an hour: a
-deleted resource, or a venue taken from a strategy, must not count for ever. A shorter time would make an outage of the
+deleted resource, or a venue taken from a strategy, must stop counting. A shorter time would make an outage of the
 API server one of trading, because each process connects again when its certificate is renewed.
 
 A watch that ends in time goes on from the last version that it has brought; after any other end the kind is listed

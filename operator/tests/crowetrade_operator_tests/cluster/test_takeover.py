@@ -18,25 +18,13 @@ from crowetrade_operator.cluster.relist import Relist
 from crowetrade_operator.cluster.resources import LEASES, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.cluster.takeover import Takeover, left_behind
 from crowetrade_operator.errors import ClusterError
-from crowetrade_operator.settings import LeaseTimes
+from crowetrade_operator_tests.cluster.test_lease import NAME, TIMES, Clock
 from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
 from crowetrade_operator_tests.samples import strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import counted, until
 
 pytestmark = pytest.mark.integration
-NAME = "crowetrade-operator"
-TIMES = LeaseTimes(duration=15.0, renew=10.0, retry=0.02)
-
-
-class Clock:
-    """A clock that tests set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Replica:
@@ -98,7 +86,7 @@ async def test_who_follows_waits_for_its_watches_and_lists_nothing(
     await follower.elector.acquire()
     asked, task = lists(), asyncio.create_task(follower.takeover.finish())
     follower.sees(STRATEGIES, edited)
-    await asyncio.sleep(0)
+    assert not await follower.relist.reach(takeover._read(follower.elector.left_behind), 0.02)
     assert not task.done(), "what the leader has written has not come"
     follower.sees(VENUES, written)
     await task
