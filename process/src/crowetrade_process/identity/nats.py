@@ -7,13 +7,16 @@ server to ask for TLS would go on in clear with a server that does not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE_CONNECTION
@@ -30,6 +33,8 @@ REQUESTS_SECONDS = 5.0
 """How long a renewal waits for the answers to requests that are under way."""
 RENEWAL_SECONDS = 10.0
 """After so long without the other connection the bus counts as lost."""
+CLOSING_SECONDS = 1.0
+"""How long what is still to be sent may take, and the other side's consent to the end of a connection."""
 
 OnConnection = Callable[[bool, str], None]
 """Whether the bus can be reached, and why not."""
@@ -50,7 +55,28 @@ def connect_options(identity: Identity | None) -> dict[str, Any]:
     return {**options, "tls_hostname": identity.nats_server_name} if identity.nats_server_name else options
 
 
-class BusClient(Client):
+class _Transport(TcpTransport):
+    """One connection. nats-py waits at its end until the other side consents: with a silent one 30 s (asyncio's limit),
+    and without end if it fell silent before the handshake was done."""
+
+    async def wait_closed(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await super().wait_closed()  # type: ignore[no-untyped-call]
+
+
+class _Client(Client):
+    """nats-py over connections that end."""
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        s.last_attempt = time.monotonic()
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        self._transport = _Transport()  # type: ignore[no-untyped-call]
+        await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
+
+
+class BusClient(_Client):
     """One connection for the life of a process, with its subscriptions.
 
     nats-py closes a connection for good when the server says why it ends it (the certificate has ended, nobody answered
@@ -160,7 +186,7 @@ class BusClient(Client):
 
     async def _why_no_other(self) -> str:
         """Tries whether somebody who connects now is let in."""
-        tried = Client()
+        tried = _Client()
         try:
             await tried.connect(**self._arguments, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_ignore)
             # An end of the connection is taken for a welcome; then nothing comes back.

@@ -13,13 +13,15 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from structlog.testing import capture_logs
 
-from crowetrade_operator_tests.servers import NatsServer
+from crowetrade_operator_tests.servers import NatsServer, Wire
+from crowetrade_operator_tests.waiting import until
 from crowetrade_process.identity.holder import Identity
-from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.identity.nats import BusClient, connect_options
 
 from .authority import HOUR, Authority, identity_name, write_identity
-from .identities import identity_of
+from .identities import Files, identity_of
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +57,15 @@ async def connected(server: NatsServer, identity: Identity | None) -> AsyncItera
         yield client
     finally:
         await client.close()
+
+
+@pytest.fixture
+async def wire(server: NatsServer) -> AsyncIterator[Wire]:
+    """To the server, which may fall silent."""
+    line = Wire(server.port)
+    await line.mend()
+    yield line
+    await line.cut()
 
 
 async def _ignore(error: Exception) -> None:
@@ -193,3 +204,52 @@ async def test_the_authority_is_replaced_while_connections_go_on(server: NatsSer
             while not client.stats["reconnects"] or not client.is_connected:
                 await asyncio.sleep(0.05)
         assert await answers(client)
+
+
+async def strategy_over(wire: Wire, folder: Path) -> tuple[BusClient, Files, list[bool]]:
+    """A strategy's client, its identity, and what it has reported of its connection."""
+    strategy = await identity_of(folder, STRATEGY, OURS)
+    strategy.identity.nats_server_name = NATS.dns_name
+    reported: list[bool] = []
+    url = f"nats://127.0.0.1:{wire.port}"
+    client = await BusClient.open(url, "fx", strategy.identity, lambda is_connected, why: reported.append(is_connected))
+    return client, strategy, reported
+
+
+async def test_a_connection_that_has_fallen_silent_is_replaced_at_once(wire: Wire, tmp_path: Path) -> None:
+    client, _, _ = await strategy_over(wire, tmp_path)
+    try:
+        held = wire.hold(b"")
+        await client.publish("fx", b"!")
+        await held.arrived.wait()
+        await client.force_reconnect()
+        await until("another connection", lambda: client.stats["reconnects"] == 1 and client.is_connected, SECONDS)
+        assert await answers(client)
+    finally:
+        await client.close()
+
+
+async def test_a_client_ends_while_the_server_ends_no_handshake(wire: Wire, tmp_path: Path) -> None:
+    client, _, reported = await strategy_over(wire, tmp_path)
+    wire.fall_silent()
+    await client.force_reconnect()
+    await until("a handshake to take too long", lambda: reported.count(False) > 1, 2 * SECONDS)
+    async with asyncio.timeout(SECONDS):
+        await client.close()
+    assert client.is_closed
+
+
+async def test_a_certificate_is_shown_after_a_server_that_ended_no_handshake(wire: Wire, tmp_path: Path) -> None:
+    client, strategy, _ = await strategy_over(wire, tmp_path)
+    try:
+        wire.fall_silent()
+        with capture_logs() as logs:
+            await strategy.renew(OURS.issue_to(STRATEGY), OURS)
+            await until(
+                "a try to fail", lambda: bool(logs) and logs[-1]["event"] == "bus_connection_not_renewed", 2 * SECONDS
+            )
+        await wire.mend()
+        await until("the other connection", lambda: client.stats["reconnects"] == 1, 2 * SECONDS)
+        assert await answers(client)
+    finally:
+        await client.close()
