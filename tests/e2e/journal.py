@@ -1,4 +1,4 @@
-"""Reads a gateway's journal as an auditor would: from the stream, with nothing of the gateway's own code."""
+"""Reads a gateway's journal and the audit trail as an auditor would: from the stream, with nothing of our own code."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tools.demo import administrator, install
 from tools.localcluster import vault
 
 from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
 from crowetrade.bus.v1 import journal_pb2, market_data_pb2
 from tests.e2e.namespaces import Namespace
 
@@ -105,9 +106,18 @@ def signed_quantity(fill: journal_pb2.OrderExecuted) -> Decimal:
 
 def read_journal(namespace: Namespace, venue: str) -> Journal:
     """Everything in the journal of a venue's gateway now."""
+    stream, subject = subjects.journal_stream(namespace.name, venue), subjects.journal(namespace.name, venue)
     with _bus(namespace) as url:
-        raw = asyncio.run(_read(url, namespace.name, venue))
+        raw = asyncio.run(_read(url, stream, subject))
     return Journal(raw, [journal_pb2.JournalRecord.FromString(data) for data in raw])
+
+
+def read_audit(namespace: Namespace) -> list[audit_pb2.AuditEvent]:
+    """What the operator has recorded of this namespace until now, oldest first."""
+    with _bus(namespace) as url:
+        raw = asyncio.run(_read(url, subjects.AUDIT_STREAM, subjects.audit(install.NAMESPACE, "crowetrade-operator")))
+    events = [audit_pb2.AuditRecord.FromString(data).event for data in raw]
+    return [event for event in events if event.namespace == namespace.name]
 
 
 def until_position_agrees(namespace: Namespace, strategy: str, journal: Journal) -> None:
@@ -129,10 +139,8 @@ def lose_journal(namespace: Namespace, venue: str) -> None:
             asyncio.run(_delete(url, stream(namespace.name, venue)))
 
 
-async def _read(url: str, namespace: str, venue: str) -> list[bytes]:
-    subject = subjects.journal(namespace, venue)
+async def _read(url: str, name: str, subject: str) -> list[bytes]:
     async with _connected(url) as stream:
-        name = subjects.journal_stream(namespace, venue)
         info = await stream.stream_info(name, subjects_filter=subject)
         count = (info.state.subjects or {}).get(subject, 0)
         config = ConsumerConfig(filter_subject=subject, ack_policy=AckPolicy.NONE, mem_storage=True)

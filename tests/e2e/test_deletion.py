@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from crowetrade.audit.v1 import audit_pb2
 from tests.e2e import manifests
-from tests.e2e.journal import read_journal
+from tests.e2e.journal import read_audit, read_journal
 from tests.e2e.namespaces import Namespace
 
 # Kubernetes itself puts these into every namespace; events are its log and expire.
@@ -36,6 +37,19 @@ def test_deleting_everything_leaves_nothing(namespace: Namespace) -> None:
     for kind, name in (("strategy", "split"), ("venueconnection", manifests.VENUE), ("risklimit", "desk")):
         namespace.delete(kind, name)
     namespace.until(lambda: ", ".join(_left(namespace)) or None, "nothing to be left")
+
+
+def test_the_audit_trail_says_who_deletes(namespace: Namespace) -> None:
+    namespace.apply(manifests.risk_limit())
+    alice = ("--as=alice", "--as-group=system:masters")
+    namespace.kubectl("delete", "risklimit", "desk", "-n", namespace.name, *alice)
+
+    def recorded() -> str | None:
+        found = [one for one in read_audit(namespace) if one.action == audit_pb2.ACTION_DELETION_REQUESTED]
+        told = [(one.actor, one.kind, one.name) for one in found]
+        return None if told == [("alice", "RiskLimit", "desk")] else f"recorded: {told}"
+
+    namespace.until(recorded, "the audit trail to say who deleted it")
 
 
 def _until_holding(namespace: Namespace) -> None:

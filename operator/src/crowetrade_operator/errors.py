@@ -12,6 +12,7 @@ OperatorError
 │   └── ClusterRefused        is not retried soon: other 4xx (forbidden, invalid)
 │       ├── NamespaceTerminating  nothing new may be made there: no reason to worry anybody
 │       └── NotInSchema           the CRD does not declare a field: it is of another version
+├── ReviewUnreadable        whoever asked sent no AdmissionReview: 400
 └── BusUnavailable          may be retried: NATS cannot be reached or has no JetStream
     └── JournalRefused        the stream of a journal is not made: there is no room for it
 """
@@ -35,6 +36,10 @@ class LeaseLost(OperatorError):
 
 class WatchEnded(OperatorError):
     """kopf has ended by itself."""
+
+
+class ReviewUnreadable(OperatorError):
+    """What came to the webhook is no AdmissionReview of a deletion."""
 
 
 class ClusterError(OperatorError):

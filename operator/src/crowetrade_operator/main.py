@@ -22,8 +22,10 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -46,6 +48,7 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.cluster.takeover import Takeover, left_behind
 from crowetrade_operator.cluster.watch import Watches
 from crowetrade_operator.control.orders import DirectOrders
+from crowetrade_operator.deletions.server import Webhook
 from crowetrade_operator.errors import ClusterError, OperatorError, SettingsError, WatchEnded
 from crowetrade_operator.handlers.watch import Watch
 from crowetrade_operator.leadership import Leadership
@@ -149,6 +152,8 @@ class Operator:
         self._live = {"reconcile": self._stalled_reconcile, "queue": self._stalled_queue, "watch": self._stalled_watch}
         self._leads = asyncio.Event()
         self.http_port = 0
+        self.webhook: Webhook | None = None
+        """Set where who deletes is recorded."""
 
     async def run(self) -> None:
         """Runs until `stopping` is set, or until something that must not end has ended (then it raises)."""
@@ -163,6 +168,7 @@ class Operator:
         self.http_port = health.port
         # Resources are reconciled without it: the bus and gateways alone ask for a certificate.
         identity = asyncio.create_task(self._keep_identity(health))
+        deletions = asyncio.create_task(self._record_deletions())
         cluster = await connect(self.settings.kubeconfig)
         elector = Elector(
             cluster,
@@ -173,8 +179,9 @@ class Operator:
             wall_clock=self._wall_clock,
         )
         try:
-            await self._elect_and_work(cluster, elector, identity)
+            await self._elect_and_work(cluster, elector, identity, deletions)
         finally:
+            await cancelled(deletions)
             await cancelled(identity)
             await elector.release()
             await cluster.close()
@@ -189,7 +196,33 @@ class Operator:
         await self.identity.start(report)
         await self.identity.run()
 
-    async def _elect_and_work(self, cluster: Cluster, elector: Elector, identity: asyncio.Task[None]) -> None:
+    async def _record_deletions(self) -> None:
+        """In every replica, because the API server asks any of them. So not by the trail that ends when this one ceases
+        to lead."""
+        if not self.settings.deletions_directory:
+            await asyncio.Event().wait()
+            return
+        trail = self._trail()
+        self.webhook = Webhook(Path(self.settings.deletions_directory), self.settings.deletions_port, trail)
+        async with self._writing(trail, "crowetrade-operator-deletions"):
+            await self.webhook.run()
+
+    def _trail(self) -> Trail:
+        return Trail(
+            self.settings.operator_namespace,
+            OPERATOR_ACCOUNT,
+            self.settings.pod_name,
+            identity=self.identity,
+            namespace_bytes_per_day=self.settings.streams.audit_namespace_bytes_per_day,
+            clock_ns=self._wall_clock_ns,
+        )
+
+    def _writing(self, trail: Trail, name: str) -> AbstractAsyncContextManager[None]:
+        return trail.writing(connecting(self.settings.nats_url, name, self.identity))
+
+    async def _elect_and_work(
+        self, cluster: Cluster, elector: Elector, identity: asyncio.Task[None], deletions: asyncio.Task[None]
+    ) -> None:
         if await unless_stopping(self.stopping, elector.take(), PART_SECONDS):
             self._leads.set()
         if self.stopping.is_set():
@@ -201,6 +234,7 @@ class Operator:
             "work": work(cluster, elector),
             # A certificate that nobody renews any more would end the bus hours later.
             "identity": _end_of(identity),
+            "deletions": _end_of(deletions),
         }
         await self._first_end(everything, ALL_SECONDS)
 
@@ -386,21 +420,14 @@ class Operator:
         bus.lead()
         controller = Controller(context)
         controller.begin()
-        trail = Trail(
-            settings.operator_namespace,
-            OPERATOR_ACCOUNT,
-            settings.pod_name,
-            identity=self.identity,
-            namespace_bytes_per_day=settings.streams.audit_namespace_bytes_per_day,
-            clock_ns=self._wall_clock_ns,
-        )
+        trail = self._trail()
         trail.record_start(f"operator {version('crowetrade-operator')} leads")
         if self.identity is not None:
             self.identity.on_refusal(Refusals(trail).refused)
         audit = AuditRecord(cluster, cache, bus, trail, settings, view.relist.unreadable, self._wall_clock_ns)
         self.parts = Parts(context, controller, audit, view.relist, view.kopf)
         try:
-            async with trail.writing(connecting(settings.nats_url, "crowetrade-operator-audit", self.identity)):
+            async with self._writing(trail, "crowetrade-operator-audit"):
                 yield self.parts
         finally:
             # The namespaces may go to another shard; a leader that stops has done it already.

@@ -59,6 +59,18 @@ CHILD_WRITTEN_OFTEN = Gauge(
     ["kind", "namespace", "name"],
     registry=REGISTRY,
 )
+DELETIONS = Counter(
+    f"{_PREFIX}_deletions",
+    "Questions of the API server before it deletes one of our resources, by result: Recorded; Nothing (a dry run, or it"
+    " is being deleted or was asked about already); Stranger (without the token); Unreadable.",
+    ["result"],
+    registry=REGISTRY,
+)
+DELETIONS_SERVED = Gauge(
+    f"{_PREFIX}_deletions_served",
+    "Whether this replica can be asked, so that who deletes is recorded.",
+    registry=REGISTRY,
+)
 STATUS_WRITES = Counter(
     f"{_PREFIX}_status_writes",
     "Status writes by kind and result; renewed: nothing was new but the time.",

@@ -45,6 +45,7 @@ SWITCHES: tuple[tuple[Settings, ...], ...] = (
     ((), ("authorizer.replicas=1",)),
     ((), ("authorizer.podDisruptionBudget=false",)),
     ((), ("authorizer.networkPolicy.enabled=false",)),
+    ((), ("audit.recordDeletions=false",)),
     ((), ("riskAuditor.enabled=false",)),
     ((), ("riskAuditor.networkPolicy.enabled=false",)),
     ((), ("vault.delivery=Injector",)),
@@ -142,11 +143,11 @@ def _address(item: Object) -> tuple[str, str, str]:
 
 
 def _made_by_others(objects: list[Object], settings: Settings) -> set[tuple[str, str, str]]:
-    """Secrets: by cert-manager from a Certificate of the chart, by the Job that makes the authorizer's keys, and by
+    """Secrets: by cert-manager from a Certificate of the chart, by the Jobs that make keys, and by
     people with the source Files, for each account."""
     names = [item["spec"]["secretName"] for item in of_kind(objects, "Certificate")]
-    if "crowetrade-authorizer-keys" in map(_name, of_kind(objects, "Job")):
-        names.append("crowetrade-authorizer")
+    makers = {"crowetrade-authorizer-keys": "crowetrade-authorizer", "crowetrade-deletions": "crowetrade-deletions"}
+    names += [makers[job] for job in map(_name, of_kind(objects, "Job")) if job in makers]
     if "identity.source=Files" in settings:
         names += [f"{_name(item)}-identity" for item in of_kind(objects, "ServiceAccount")]
     return {("Secret", SYSTEM_NAMESPACE, name) for name in names}

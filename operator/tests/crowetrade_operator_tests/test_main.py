@@ -117,8 +117,9 @@ async def test_an_identity_that_nobody_renews_any_more_ends_it(monkeypatch: pyte
     monkeypatch.setattr(operator, "_work", forever)
     elector: Any = SimpleNamespace(take=not_yet, acquire=forever)
     task = asyncio.create_task(operator._keep_identity(Health()))
+    deletions = asyncio.create_task(operator._record_deletions())
     with pytest.raises(RuntimeError, match=r"identity has ended: ValueError\('no certificate'\)"):
-        await operator._elect_and_work(elector, elector, task)
+        await operator._elect_and_work(elector, elector, task, deletions)
 
 
 def test_a_long_queue_that_goes_on_is_no_stalled_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,43 +13,21 @@ from collections.abc import Sequence
 
 import structlog
 
-from crowetrade_operator.authorizer.keys import ISSUER_KEY, ISSUER_SEED, USER_KEY, USER_SEED, Seeds
+from crowetrade_operator.authorizer.keys import Seeds
 from crowetrade_operator.cluster.client import Cluster, connect
-from crowetrade_operator.cluster.resources import ApiResource
-from crowetrade_operator.errors import ClusterError, Conflict
+from crowetrade_operator.cluster.secrets import make_once
+from crowetrade_operator.errors import ClusterError
 from crowetrade_process.logs import configure_logging
 
 SECRET = "crowetrade-authorizer"
-SECRETS = ApiResource("", "v1", "secrets", "Secret")
-"""Not among the kinds that the operator works with: it may read no Secret."""
 
 log = structlog.get_logger()
 
 
 async def ensure(cluster: Cluster, namespace: str) -> bool:
     """Whether it was made now. Raises ClusterError, also for a Secret of that name that lacks a key."""
-    labels = {"app.kubernetes.io/part-of": "crowetrade", "app.kubernetes.io/name": SECRET}
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": SECRET, "namespace": namespace, "labels": labels},
-        "type": "Opaque",
-        "stringData": Seeds.make().secret(),
-    }
-    try:
-        await cluster.create(SECRETS, namespace, secret)
-        return True
-    except Conflict:
-        found = await cluster.get(SECRETS, namespace, SECRET)
-        missing = {USER_SEED, ISSUER_SEED, USER_KEY, ISSUER_KEY} - set(found.get("data") or {})
-        if missing:
-            raise ClusterError(
-                "get",
-                SECRETS.path(namespace, SECRET),
-                0,
-                f"it lacks {', '.join(sorted(missing))}; delete it and upgrade again: every pod then connects again",
-            ) from None
-        return False
+    _, is_new = await make_once(cluster, namespace, SECRET, Seeds.make().secret(), "every pod then connects again")
+    return is_new
 
 
 async def _run(namespace: str, kubeconfig: str) -> None:

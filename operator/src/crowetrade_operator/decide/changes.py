@@ -1,7 +1,8 @@
 """What the audit trail says about a change of a resource. Pure.
 
 Who made it is known by an annotation that admission keeps honest (names.CHANGED_BY_ANNOTATION); without it nobody is
-named. The API server tells nobody but its own audit log who deletes.
+named. Who deletes is known before the deletion alone, by the API server's question (see deletions), so that is an event
+of its own.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from crowetrade_operator.cluster.objects import Object
 WHILE_AWAY = "found when the operator began to work: changed while none did"
 WHILE_UNREADABLE = "found when the namespace could be read again: changed while it could not"
 NOT_KNOWN = "what changed here while no operator worked is not known: what was recorded last was not kept"
-DELETION_ASKED = "the deletion was asked for; the API server's audit log says by whom"
-GONE = "gone; the API server's audit log says by whom"
+DELETION_ASKED = "the deletion was asked for"
+GONE = "gone"
 _NOT_SAID = frozenset({CHANGED_BY_ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations that are no change by themselves: who it was, and a copy of the rest."""
 ENGAGED = "engaged"
@@ -98,6 +99,11 @@ def events_of(before: Object | None, after: Object | None) -> list[audit_pb2.Aud
         action = audit_pb2.ACTION_KILL if _is_engaged(after) else audit_pb2.ACTION_REARM
         events.append(_event(action, after, author=author, reason=str((after.get("spec") or {}).get("reason") or "")))
     return events
+
+
+def deletion_requested(item: Object, user: str) -> audit_pb2.AuditEvent:
+    """Somebody has asked the API server to delete it; something else may refuse that yet."""
+    return _event(audit_pb2.ACTION_DELETION_REQUESTED, item, author=user, before=item)
 
 
 def events_while_away(

@@ -7,8 +7,9 @@ import base64
 import pytest
 
 from crowetrade_operator.authorizer.keys import ISSUER_KEY, ISSUER_SEED, USER_KEY, USER_SEED, pair
-from crowetrade_operator.authorizer.make_keys import SECRET, SECRETS, ensure
+from crowetrade_operator.authorizer.make_keys import SECRET, ensure
 from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.secrets import SECRETS
 from crowetrade_operator.errors import ClusterError
 
 pytestmark = pytest.mark.integration

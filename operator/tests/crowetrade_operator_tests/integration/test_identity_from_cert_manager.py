@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import CERTIFICATES, NAMESPACES, STRATEGIES, VENUES, ApiResource
+from crowetrade_operator.cluster.secrets import SECRETS
 from crowetrade_operator.errors import Conflict
 from crowetrade_operator.settings import Issuer, Settings
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
@@ -34,7 +35,6 @@ from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 
-SECRETS = ApiResource("", "v1", "secrets", "Secret")
 CLUSTER_ISSUERS = ApiResource("cert-manager.io", "v1", "clusterissuers", "ClusterIssuer")
 CERT_MANAGER, ISSUER = "cert-manager", "crowetrade"
 FILES = ("tls.crt", "tls.key", "ca.crt")

@@ -58,6 +58,8 @@ class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Action.ValueTy
     """Events of one namespace, kind and action that were not recorded one by one, because their share of the audit trail
     was used up: `count` says how many, `reason` which action, from when to when, and of what and by whom the first were.
     """
+    ACTION_DELETION_REQUESTED: _Action.ValueType  # 16
+    """Somebody asked the API server to delete a resource, and `actor` is who. It follows, unless something else refused it."""
 
 class Action(_Action, metaclass=_ActionEnumTypeWrapper):
     """What happened."""
@@ -95,6 +97,8 @@ ACTION_SUMMED_UP: Action.ValueType  # 15
 """Events of one namespace, kind and action that were not recorded one by one, because their share of the audit trail
 was used up: `count` says how many, `reason` which action, from when to when, and of what and by whom the first were.
 """
+ACTION_DELETION_REQUESTED: Action.ValueType  # 16
+"""Somebody asked the API server to delete a resource, and `actor` is who. It follows, unless something else refused it."""
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
 class _ActorProof:

@@ -1,0 +1,74 @@
+"""`python -m crowetrade_operator.deletions.install NAMESPACE`: lets the API server ask the operator before it deletes.
+
+The chart runs it after it installs or upgrades. It makes the Secret once, and writes what is in it into the chart's
+ValidatingWebhookConfiguration: the operator itself may change none, because whoever may can have every object of the
+cluster shown to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import os
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from crowetrade_operator.cluster.client import Cluster, connect
+from crowetrade_operator.cluster.resources import ApiResource
+from crowetrade_operator.cluster.secrets import make_once
+from crowetrade_operator.deletions.keys import CERTIFICATE, TOKEN, Keys, dns_name, path_of
+from crowetrade_operator.errors import ClusterError
+from crowetrade_process.logs import configure_logging
+
+NAME = "crowetrade-deletions"
+WEBHOOKS = ApiResource(
+    "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration"
+)
+
+log = structlog.get_logger()
+
+
+async def install(cluster: Cluster, namespace: str) -> bool:
+    """Whether the webhook's configuration had to be changed. Raises ClusterError."""
+    made = Keys.make(dns_name(namespace)).secret()
+    data, _ = await make_once(cluster, namespace, NAME, made, "the operator's pods have to start again to read it")
+    found = await cluster.get(WEBHOOKS, "", NAME)
+    authority, path = base64.b64encode(data[CERTIFICATE].encode()).decode(), path_of(data[TOKEN])
+    is_changed = False
+    for webhook in found["webhooks"]:
+        client = webhook["clientConfig"]
+        wanted = {"caBundle": authority, "service": {**client["service"], "path": path}}
+        is_changed |= client != wanted
+        webhook["clientConfig"] = wanted
+    if is_changed:
+        await cluster.replace(WEBHOOKS, "", NAME, found)
+    return is_changed
+
+
+async def _run(namespace: str, kubeconfig: str) -> None:
+    cluster = await connect(kubeconfig)
+    try:
+        log.info("deletions_webhook_set" if await install(cluster, namespace) else "deletions_webhook_kept")
+    finally:
+        await cluster.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m crowetrade_operator.deletions.install", description=__doc__)
+    parser.add_argument("namespace")
+    options = parser.parse_args(arguments)
+    configure_logging()
+    try:
+        asyncio.run(_run(options.namespace, os.environ.get("KUBECONFIG", "")))
+    except ClusterError as error:
+        log.error("deletions_webhook_not_set", error=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""The webhook, which every replica of the operator serves, also one that does not lead."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from crowetrade_operator import metrics
+from crowetrade_operator.deletions.keys import ServedKeys, path_of, read
+from crowetrade_operator.deletions.review import answer
+from crowetrade_operator.errors import ReviewUnreadable
+from crowetrade_process.audit.trail import Trail
+
+log = structlog.get_logger()
+
+REQUEST_BYTES = 4 * 1024 * 1024
+"""More than twice what etcd takes of an object by default (1.5 MiB)."""
+HANDSHAKE_SECONDS = 5.0
+LOOK_SECONDS = 2.0
+SAME_SECONDS = 5.0
+"""The API server asks once more when the object changes under its hands; that is no other deletion."""
+MAX_CONNECTIONS = 64
+"""Beyond it the oldest makes room: the API server opens another one when it needs it."""
+
+
+class Webhook:
+    """Records who asks the API server to delete one of our resources."""
+
+    def __init__(self, directory: Path, port: int, trail: Trail) -> None:
+        """`directory`: where the Secret is mounted. `port` 0 lets the system choose."""
+        self._directory = directory
+        self._trail = trail
+        self._token = b""
+        self._recorded: dict[tuple[str, str], float] = {}
+        self.port = port
+
+    async def run(self) -> None:
+        """Serves until cancelled, from when the Secret is there: Kubernetes mounts it a while after it is made.
+
+        Raises OSError when the port is taken."""
+        keys = await self._keys()
+        self._token = keys.token.encode()
+        application = web.Application(client_max_size=REQUEST_BYTES)
+        application.add_routes([web.post(path_of("{token}"), self._review)])
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        server = runner.server
+        assert server is not None
+
+        def connected() -> asyncio.Protocol:
+            there = server.connections
+            for oldest in there[: max(len(there) - MAX_CONNECTIONS + 1, 0)]:
+                oldest.force_close()
+            return server()
+
+        try:
+            listening = await asyncio.get_running_loop().create_server(
+                connected, None, self.port, ssl=keys.context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+            self.port = listening.sockets[0].getsockname()[1]
+            log.info("deletions_served", port=self.port)
+            metrics.DELETIONS_SERVED.set(1)
+            async with listening:
+                await listening.serve_forever()
+        finally:
+            metrics.DELETIONS_SERVED.set(0)
+            await runner.cleanup()
+
+    def _is_new(self, uid: str, user: str) -> bool:
+        now = time.monotonic()
+        self._recorded = {one: at for one, at in self._recorded.items() if now - at < SAME_SECONDS}
+        is_new = (uid, user) not in self._recorded
+        self._recorded[uid, user] = now
+        return is_new
+
+    async def _keys(self) -> ServedKeys:
+        problem = ""
+        while True:
+            try:
+                if (found := read(self._directory)) is not None:
+                    return found
+                why = f"there are no keys in {self._directory}: the chart's hook crowetrade-deletions makes them"
+            except (OSError, ValueError) as error:
+                why = f"the keys in {self._directory} cannot be used: {error}"
+            if why != problem:
+                log.warning("deletions_not_served", error=why)
+            problem = why
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _review(self, request: web.Request) -> web.Response:
+        if not hmac.compare_digest(request.match_info["token"].encode(), self._token):
+            metrics.DELETIONS.labels(result="Stranger").inc()
+            raise web.HTTPNotFound
+        try:
+            reply, event = answer(await request.read())
+        except ReviewUnreadable as error:
+            metrics.DELETIONS.labels(result="Unreadable").inc()
+            raise web.HTTPBadRequest(text=str(error)) from None
+        except web.HTTPRequestEntityTooLarge:
+            metrics.DELETIONS.labels(result="Unreadable").inc()
+            raise
+        is_new = event is not None and self._is_new(event.uid, event.actor)
+        metrics.DELETIONS.labels(result="Recorded" if is_new else "Nothing").inc()
+        if event is not None and is_new:
+            self._trail.record(event)
+        return web.Response(body=reply, content_type="application/json")
