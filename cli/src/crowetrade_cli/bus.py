@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import DEFAULT_PREFIX
@@ -14,7 +13,7 @@ from nats.js.api import DEFAULT_PREFIX
 from crowetrade import subjects
 from crowetrade_cli.errors import Failed
 from crowetrade_cli.identity import TLS_FILES
-from crowetrade_process.identity.nats import connect_options
+from crowetrade_process.identity.nats import TlsClient, connect_options
 
 CONNECT_SECONDS = 5
 
@@ -36,7 +35,8 @@ async def connect(url: str) -> AsyncIterator[Client]:
         # It warns at the end of each connection by TLS, whose protocol the client chooses.
         logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
-        client = await nats.connect(
+        client = TlsClient(identity)
+        await client.connect(
             url,
             name="crowetrade",
             allow_reconnect=False,

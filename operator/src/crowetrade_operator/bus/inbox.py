@@ -15,10 +15,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from crowetrade import subjects
+from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import TlsClient
 
 NO_SCHEMA = "none"
 Keep = Callable[[str, str, bytes], None]
@@ -68,12 +69,12 @@ class Inbox:
             del self._kept[unread.subject]
 
 
-class StatusClient(Client):
+class StatusClient(TlsClient):
     """A client that hands status messages over as they are parsed. That takes a third of what a callback takes, for
     which nats-py makes a message, puts it into a queue and wakes a task."""
 
-    def __init__(self, keep: Keep) -> None:
-        super().__init__()
+    def __init__(self, keep: Keep, identity: Identity | None = None) -> None:
+        super().__init__(identity)
         self._keep = keep
         self._direct: set[int] = set()
 

@@ -129,8 +129,10 @@ class Bus:
         self._connection_listeners: list[Callable[[], None]] = []
         self._fault_listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
+        self._judging: asyncio.Task[None] | None = None
         if identity is not None:
             identity.on_change(self._wake.set)
+            identity.on_revocation(self._judge_again)
 
     def on_gateway(self, listener: GatewayListener) -> None:
         """Calls back when a gateway said something new."""
@@ -387,7 +389,7 @@ class Bus:
 
     async def _connect(self) -> StatusClient:
         """A connection that answers."""
-        client = StatusClient(self._keep)
+        client = StatusClient(self._keep, self._identity)
 
         async def on_disconnect() -> None:
             self._on_disconnect(client)
@@ -580,6 +582,10 @@ class Bus:
     async def _on_error(self, error: Exception) -> None:
         self._client_error = _text(error)
         log.debug("bus", error=self._client_error)
+
+    def _judge_again(self) -> None:
+        if self._client is not None:
+            self._judging = asyncio.get_running_loop().create_task(self._client.look_at_server())
 
     def _on_disconnect(self, client: Client) -> None:
         if self._client is client:  # and it was not us who closed it

@@ -87,9 +87,11 @@ class AuditRecord:
         """What is wrong with a chain, by writer."""
         self.is_caught_up = False
         """Whether it is recorded what changed while no operator worked."""
-        # By namespace and uid: what the trail said last, and what was there when this operator began.
+        # By namespace and uid: what the trail said last, and what was there when this operator began. Until that is
+        # compared, the trail has said nothing of it but what has changed since.
         self._said: dict[str, dict[str, Recorded]] = {}
         self._found: dict[str, dict[str, Packed]] = {}
+        self._changed_since = set[str]()
         # Not compared with what the trail said last, because they cannot or could not be read.
         self._away = set[str]()
         # Where nothing was kept because there was no room, and where something else is to be kept than before.
@@ -101,7 +103,6 @@ class AuditRecord:
         for (_, namespace, _), packed in (found for kind in Kind for found in cache.all_packed(kind)):
             if self._can_read(namespace):
                 self._found.setdefault(namespace, {})[packed.uid] = packed
-                self._said.setdefault(namespace, {})[packed.uid] = recorded(packed.open())
             else:
                 self._away.add(namespace)
         cache.listen(self._changed)
@@ -132,6 +133,8 @@ class AuditRecord:
             said[uid] = after
         if before != after:
             self._unkept.add((place_of(uid), namespace))
+        if not self.is_caught_up:
+            self._changed_since.add(uid)
 
     def _look_again(self, namespace: str) -> None:
         """Records what has changed in a namespace that can be read again."""
@@ -295,6 +298,7 @@ class AuditRecord:
             else:
                 await self._catch_up_in(namespace, kept.get(namespace, {}), found.get(namespace, {}))
         self.is_caught_up = True
+        self._changed_since.clear()
 
     async def _follow(self, kept: dict[str, dict[str, Recorded]]) -> None:
         """Takes over what the chain tells after its end that is kept: an operator that is killed has not kept it."""
@@ -345,8 +349,11 @@ class AuditRecord:
                 await self._trail.room()
                 self._trail.record(event, by_itself=True)
             for uid in uids:
-                if kept.get(uid) != (recorded(found[uid]) if uid in found else None):
+                said = recorded(found[uid]) if uid in found else None
+                if kept.get(uid) != said:
                     self._unkept.add((place_of(uid), namespace))
+                if said is not None and uid not in self._changed_since:
+                    self._said.setdefault(namespace, {})[uid] = said
             # Ten thousand in a row would keep the loop from the Lease.
             await asyncio.sleep(0)
         for event in unknown:

@@ -151,6 +151,12 @@ class Identity:
         found = judge(certificate, self._trust_domain or self.name.trust_domain, self._revocations, self._now())
         return self.refuse(found.reason, found.text) if isinstance(found, Refusal) else found
 
+    def judge_server(self, certificate_der: bytes) -> Refusal | None:
+        """Why a server that shows this certificate is not to be trusted although its authority and its name are right:
+        it is revoked, or nobody knows. Refusals are counted."""
+        found = self._revocations.judge(x509.load_der_x509_certificate(certificate_der), self._now())
+        return self.refuse(found.reason, found.text) if found is not None else None
+
     def peer(self, name: IdentityName) -> Peer:
         """Who has this name."""
         return peer_named(name, self._operator_namespace, self._administrators)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Self
+from urllib.parse import ParseResult
 
 import structlog
 from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
@@ -59,24 +61,55 @@ class _Transport(TcpTransport):
     """One connection. nats-py waits at its end until the other side consents: with a silent one 30 s (asyncio's limit),
     and without end if it fell silent before the handshake was done."""
 
+    def __init__(self, identity: Identity | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._identity = identity
+
+    async def connect_tls(
+        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
+    ) -> None:
+        """Raises NatsError for a server whose certificate is revoked."""
+        await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+        if why := self.why_not():
+            raise NatsError(f"nats: {why}")
+
+    def why_not(self) -> str:
+        """Why the server is not to be trusted; empty when it is. The TLS library has checked the rest."""
+        if self._identity is None or self._io_writer is None:
+            return ""
+        shown = self._io_writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        refusal = self._identity.judge_server(shown)
+        return f"the certificate of NATS: {refusal.text}" if refusal is not None else ""
+
     async def wait_closed(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_SECONDS):
                 await super().wait_closed()  # type: ignore[no-untyped-call]
 
 
-class _Client(Client):
-    """nats-py over connections that end."""
+class TlsClient(Client):
+    """nats-py over connections that end, to servers whose certificate is not revoked."""
+
+    def __init__(self, identity: Identity | None = None) -> None:
+        super().__init__()
+        self._identity = identity
 
     async def _connect_to_server(self, s: Srv) -> None:
         s.last_attempt = time.monotonic()
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
-        self._transport = _Transport()  # type: ignore[no-untyped-call]
+        self._transport = _Transport(self._identity)
         await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
+    async def look_at_server(self) -> None:
+        """Ends the connection when the server's certificate is revoked by now."""
+        if self.is_connected and isinstance(self._transport, _Transport) and (why := self._transport.why_not()):
+            error = NatsError(f"nats: {why}")
+            await self._error_cb(error)
+            await self._process_op_err(error)
 
-class BusClient(_Client):
+
+class BusClient(TlsClient):
     """One connection for the life of a process, with its subscriptions.
 
     nats-py closes a connection for good when the server says why it ends it (the certificate has ended, nobody answered
@@ -87,15 +120,15 @@ class BusClient(_Client):
     is another certificate: no request is under way then, and those that come meanwhile wait.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, identity: Identity | None = None) -> None:
+        super().__init__(identity)
         self._url = ""
         self._arguments: dict[str, Any] = {}
-        self._identity: Identity | None = None
         self._on_connection: OnConnection = lambda connected, why: None
         self._errors_at = logging.WARNING
         self._shown: bytes | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._judging: asyncio.Task[None] | None = None
         self._replacing = False
         self._may_ask, self._nothing_asked, self._back = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._may_ask.set()
@@ -115,8 +148,8 @@ class BusClient(_Client):
     ) -> Self:
         """Connects, trying without end. `on_connection` is called at every later change and attempt that fails. Errors
         are logged at the level `errors_at`; `options` are more arguments of nats-py's `connect`."""
-        client = cls()
-        client._url, client._identity = url, identity
+        client = cls(identity)
+        client._url = url
         client._on_connection, client._errors_at = on_connection, errors_at
         defaults: dict[str, Any] = {"servers": [url], "name": name, "connect_timeout": CONNECT_SECONDS}
         client._arguments = defaults | connect_options(identity) | options
@@ -131,6 +164,7 @@ class BusClient(_Client):
         if identity is not None:
             client._shown = client._certificate()
             identity.on_change(client._look_at_certificate)
+            identity.on_revocation(client._judge_again)
         return client
 
     async def request(
@@ -169,6 +203,9 @@ class BusClient(_Client):
         if self._certificate() != self._shown and (self._renewal is None or self._renewal.done()):
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
 
+    def _judge_again(self) -> None:
+        self._judging = asyncio.get_running_loop().create_task(self.look_at_server())
+
     def _certificate(self) -> bytes | None:
         return self._identity.credentials.chain_pem if self._identity is not None else None
 
@@ -186,7 +223,7 @@ class BusClient(_Client):
 
     async def _why_no_other(self) -> str:
         """Tries whether somebody who connects now is let in."""
-        tried = _Client()
+        tried = TlsClient(self._identity)
         try:
             await tried.connect(**self._arguments, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_ignore)
             # An end of the connection is taken for a welcome; then nothing comes back.

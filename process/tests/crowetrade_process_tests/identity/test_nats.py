@@ -18,10 +18,11 @@ from structlog.testing import capture_logs
 from crowetrade_operator_tests.servers import NatsServer, Wire
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process.identity.holder import Identity
-from crowetrade_process.identity.nats import BusClient, connect_options
+from crowetrade_process.identity.nats import BusClient, TlsClient, connect_options
+from crowetrade_process.identity.peer import Reason
 
 from .authority import HOUR, Authority, identity_name, write_identity
-from .identities import Files, identity_of
+from .identities import Files, identity_of, refused
 
 pytestmark = pytest.mark.integration
 
@@ -253,3 +254,54 @@ async def test_a_certificate_is_shown_after_a_server_that_ended_no_handshake(wir
         assert await answers(client)
     finally:
         await client.close()
+
+
+LISTS = {"revoked": Reason.REVOKED, "of a list that has ended": Reason.REVOCATION_UNKNOWN}
+
+
+@pytest.mark.parametrize("what", LISTS)
+async def test_a_client_refuses_a_server_whose_certificate_is_revoked(what: str, tmp_path: Path) -> None:
+    issued = OURS.issue_to(NATS)
+    revocations = OURS.revocations(issued) if what == "revoked" else OURS.revocations(next_update=-HOUR)
+    server = NatsServer(tmp_path, jetstream=False, tls=write_identity(tmp_path / "server", issued, OURS))
+    server.start()
+    strategy = Files(tmp_path / "strategy", OURS.issue_to(STRATEGY), OURS, revocations=revocations)
+    await strategy.identity.start()
+    strategy.identity.nats_server_name = NATS.dns_name
+    client, before = TlsClient(strategy.identity), refused(LISTS[what])
+    try:
+        with pytest.raises(nats.errors.Error, match="the certificate of NATS: "):
+            await client.connect(
+                server.url,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                error_cb=_ignore,
+                **connect_options(strategy.identity),
+            )
+        assert refused(LISTS[what]) > before
+    finally:
+        await client.close()
+        server.stop()
+
+
+async def test_a_connection_to_a_server_ends_when_its_certificate_is_revoked(tmp_path: Path) -> None:
+    stolen = OURS.issue_to(NATS)
+    server = NatsServer(tmp_path, jetstream=False, tls=write_identity(tmp_path / "server", stolen, OURS))
+    server.start()
+    strategy = Files(tmp_path / "strategy", OURS.issue_to(STRATEGY), OURS, revocations=OURS.revocations())
+    await strategy.identity.start()
+    strategy.identity.nats_server_name = NATS.dns_name
+    reported: list[tuple[bool, str]] = []
+    client = await BusClient.open(server.url, "fx", strategy.identity, lambda *report: reported.append(report))
+    try:
+        write_identity(strategy.directory, OURS.issue_to(STRATEGY), OURS, revocations=OURS.revocations(stolen))
+        assert await strategy.identity.refresh()
+        await until("it to be refused", lambda: any("is revoked" in why for _, why in reported), SECONDS)
+        assert not client.is_connected
+        write_identity(tmp_path / "server", OURS.issue_to(NATS), OURS)
+        server.reload()
+        await until("another certificate to be taken", lambda: reported[-1] == (True, ""), SECONDS)
+        assert await answers(client)
+    finally:
+        await client.close()
+        server.stop()
