@@ -200,6 +200,7 @@ class Operator:
         """In every replica, because the API server asks any of them. So not by the trail that ends when this one ceases
         to lead."""
         if not self.settings.deletions_directory:
+            metrics.DELETIONS_SERVED.set(-1)
             await asyncio.Event().wait()
             return
         trail = self._trail()

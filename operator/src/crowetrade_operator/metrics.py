@@ -68,7 +68,7 @@ DELETIONS = Counter(
 )
 DELETIONS_SERVED = Gauge(
     f"{_PREFIX}_deletions_served",
-    "Whether this replica can be asked, so that who deletes is recorded.",
+    "1 when this replica can be asked, so that who deletes is recorded; 0 when not; -1 when it is not to be.",
     registry=REGISTRY,
 )
 STATUS_WRITES = Counter(
