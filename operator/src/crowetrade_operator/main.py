@@ -55,6 +55,7 @@ from crowetrade_operator.leadership import Leadership
 from crowetrade_operator.reconcile.audit_record import AuditRecord
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
+from crowetrade_operator.reconcile.indexes import Indexes
 from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_process.audit.refusals import Refusals
 from crowetrade_process.audit.trail import Trail, connecting
@@ -98,6 +99,7 @@ class View:
 
     cache: Cache
     relist: Relist
+    indexes: Indexes
     bus: Bus
     # Of kopf: another one for namespaces that could not be read before.
     kopf: list[Watch]
@@ -391,7 +393,7 @@ class Operator:
             await self._fill(relist)
             give_back_memory()
             watch(relist.readable)
-            yield View(cache, relist, bus, threads, watch, watches, waits)
+            yield View(cache, relist, Indexes.of(cache), bus, threads, watch, watches, waits)
         finally:
             for one in threads:
                 one.stop()
@@ -415,6 +417,7 @@ class Operator:
             ),
             status=StatusWriter(cluster, settings.status_writes_per_second, wall_clock=self._wall_clock),
             recorder=Recorder(cluster, settings.pod_name, self._wall_clock),
+            indexes=view.indexes,
             unreadable=view.relist.unreadable,
             wall_clock=self._wall_clock,
         )

@@ -67,6 +67,7 @@ from crowetrade_operator.errors import (
     WebhookSilent,
 )
 from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied, ChildWriter, note_refusal
+from crowetrade_operator.reconcile.indexes import Indexes
 from crowetrade_operator.reconcile.restarts import Restarts
 from crowetrade_operator.reconcile.traders import Traders
 from crowetrade_operator.reconcile.vault_roles import VaultRoleKeeper
@@ -97,6 +98,7 @@ class Context:
     direct: DirectOrders
     status: StatusWriter
     recorder: Recorder
+    indexes: Indexes
     # Namespaces that cannot be read, and why; see Relist.
     unreadable: Mapping[str, str] = field(default_factory=dict)
     wall_clock: Callable[[], float] = time.time
@@ -121,8 +123,8 @@ class Context:
     child_writer: ChildWriter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.traders = Traders(self.cache)
-        self.restarts = Restarts(self.cache, self.clock)
+        self.traders = self.indexes.traders
+        self.restarts = self.indexes.restarts
         self.pod_events = PodEvents(self.cluster, self.clock)
         self.vault_roles = VaultRoleKeeper(self.settings, self.all_venues, self.sees)
         self.child_writer = ChildWriter(self.cluster, self.cache, self.recorder)

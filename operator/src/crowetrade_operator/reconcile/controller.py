@@ -264,8 +264,7 @@ class Controller:
         """Everything is looked at again, after what somebody waits for: also what was changed and not looked at yet,
         as while nobody worked."""
         for key in self._everything():
-            item = self.context.cache.get(key.kind.value, key.namespace, key.name)
-            self.queue.add(key, first=item is not None and not _is_observed(item))
+            self.queue.add(key, first=key in self.context.indexes.unobserved)
 
     def _everything(self) -> list[Key]:
         """What stops comes first, and gateways before ten thousand who trade there."""
@@ -779,12 +778,6 @@ def _waits_for_turn(planned: Plan) -> bool:
 
 def _earlier(*times: float | None) -> float | None:
     return min((seconds for seconds in times if seconds is not None), default=None)
-
-
-def _is_observed(item: Object) -> bool:
-    """Whether its status is about what its spec says now."""
-    observed = (item.get("status") or {}).get("observedGeneration")
-    return bool(observed == item["metadata"].get("generation")) and not item["metadata"].get("deletionTimestamp")
 
 
 def _intent(item: Object) -> Object:

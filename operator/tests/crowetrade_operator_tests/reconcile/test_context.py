@@ -21,6 +21,7 @@ from crowetrade_operator.decide.plan import Plan
 from crowetrade_operator.errors import ClusterRefused, ClusterUnavailable, Conflict, NotFound
 from crowetrade_operator.reconcile.children import REFUSED_SECONDS, Applied
 from crowetrade_operator.reconcile.context import Context
+from crowetrade_operator.reconcile.indexes import Indexes
 from crowetrade_operator_tests.samples import SETTINGS, change, stored, strategy_manifest, venue_manifest
 
 pytestmark = pytest.mark.integration
@@ -30,14 +31,16 @@ Object = dict[str, Any]
 @pytest.fixture
 def context(cluster: Cluster) -> Context:
     """What reconcilers work with, without a watch: the cache knows what a test puts into it."""
+    cache = Cache()
     return Context(
         settings=SETTINGS,
         cluster=cluster,
-        cache=Cache(),
+        cache=cache,
         bus=Bus("nats://127.0.0.1:9", StatusBoard()),
         direct=DirectOrders(),
         status=StatusWriter(cluster, 1000.0),
         recorder=Recorder(cluster, "operator-0"),
+        indexes=Indexes.of(cache),
     )
 
 

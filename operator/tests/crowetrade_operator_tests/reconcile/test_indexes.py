@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -24,6 +24,7 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.control.orders import DirectOrders
 from crowetrade_operator.reconcile.context import Context
 from crowetrade_operator.reconcile.controller import Controller
+from crowetrade_operator.reconcile.indexes import Indexes, Unobserved
 from crowetrade_operator_tests.samples import SETTINGS, limit_manifest, strategy_manifest, venue_manifest
 
 Object = dict[str, Any]
@@ -42,6 +43,7 @@ def operator(cache: Cache) -> Controller:
         direct=DirectOrders(control_address),
         status=StatusWriter(nowhere, 1.0),
         recorder=Recorder(nowhere, "operator-0"),
+        indexes=Indexes.of(cache),
     )
     return Controller(context)
 
@@ -180,3 +182,27 @@ class Edits(RuleBasedStateMachine):
 
 Edits.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestEdits = Edits.TestCase
+
+
+@given(st.lists(st.tuples(PLACES, st.sampled_from(("observed", "changed", "deleted", "gone"))), max_size=20))
+def test_who_waits_for_a_look_is_known_however_it_came_about(steps: list[tuple[tuple[str, str], str]]) -> None:
+    """Whether the cache was followed from the beginning, or read in the end."""
+    cache = Cache()
+    followed, waits = Unobserved(cache), dict[Key, bool]()
+    for version, ((namespace, name), what) in enumerate(steps, 1):
+        item = strategy_manifest(name, namespace=namespace)
+        item["metadata"] |= {"uid": f"{namespace}-{name}", "resourceVersion": str(version), "generation": 2}
+        item["status"] = {"observedGeneration": 1 if what == "changed" else 2}
+        if what == "deleted":
+            item["metadata"]["deletionTimestamp"] = "2026-03-01T09:00:00Z"
+        key = Key(Kind.STRATEGY, namespace, name)
+        if what == "gone":
+            cache.remove(item)
+            waits.pop(key, None)
+        else:
+            cache.put(item)
+            waits[key] = what != "observed"
+    everywhere = [Key(Kind.STRATEGY, *place) for place in itertools.product(NAMESPACES, NAMES)]
+    read = Unobserved(cache)
+    for key in everywhere:
+        assert (key in followed) is (key in read) is waits.get(key, False)
