@@ -230,7 +230,7 @@ $(VENV)/agents/.synced: requirements/agents.txt $(STAMP)
 	@touch $@
 
 # Parts of the tests make what is measured: gateways that share a limit, an API server.
-bench bench-gateway bench-operator bench-operator-large bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
+bench bench-gateway bench-network bench-operator bench-operator-large bench-risk: export PYTHONPATH := api/tests:process/tests:agents/tests:operator/tests
 
 .PHONY: bench
 bench: $(VENV)/agents/.synced $(PEERS)/.synced $(RECORDED) cluster-binaries ## Measure everything: a JSON line per figure, kept in benchmarks/results/
@@ -265,6 +265,11 @@ bench-operator-large: export BENCH_NAMESPACES := 50
 bench-operator-large: export BENCH_SECONDS := 30
 bench-operator-large: export BENCH_GROWTH := 1000,3000,10000
 bench-operator-large: bench-operator ## The same with 10,000 Strategies on 100 venues; about half an hour on two quiet cores
+
+.PHONY: bench-network
+bench-network: $(STAMP) ## Measure how soon a NetworkPolicy is in force on the cluster of the demo
+	$(BIN)/python -m benchmarks network
+	$(BIN)/python -m tools.performance
 
 .PHONY: bench-risk
 bench-risk: $(STAMP) $(RECORDED) cluster-binaries ## Measure the gate, kill orders, shares, and how fast limits and kill orders reach 20 gateways

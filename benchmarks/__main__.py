@@ -1,6 +1,6 @@
 """`python -m benchmarks [PART ...]`: measures, prints a JSON line per figure and keeps the lines.
 
-Parts: gateway, identity, backtest, operator, risk; without any, all. record.py says where the lines are kept.
+Parts: gateway, identity, backtest, operator, risk, network; without any, all. record.py says where the lines are kept.
 docs/performance.md is made of the newest complete run of each part. A figure that cannot be measured here is left out,
 the end of the output says which and why, and the exit code is 1.
 """
@@ -74,12 +74,20 @@ def risk(folder: Path) -> dict[str, Measure]:
     }
 
 
+def network(folder: Path) -> dict[str, Measure]:
+    """How soon a NetworkPolicy is in force on the demo's cluster."""
+    from benchmarks.network import policies
+
+    return {"NetworkPolicies": policies}
+
+
 PARTS: dict[str, Callable[[Path], dict[str, Measure]]] = {
     "gateway": gateway,
     "identity": identity,
     "backtest": backtest,
     "operator": operator,
     "risk": risk,
+    "network": network,
 }
 
 
