@@ -154,7 +154,11 @@ class Identity:
     def judge_server(self, certificate_der: bytes) -> Refusal | None:
         """Why a server that shows this certificate is not to be trusted although its authority and its name are right:
         it is revoked, or nobody knows. Refusals are counted."""
-        found = self._revocations.judge(x509.load_der_x509_certificate(certificate_der), self._now())
+        try:
+            certificate = x509.load_der_x509_certificate(certificate_der)
+        except ValueError as error:
+            return self.refuse(Reason.UNREADABLE, f"the certificate cannot be read: {error}")
+        found = self._revocations.judge(certificate, self._now())
         return self.refuse(found.reason, found.text) if found is not None else None
 
     def peer(self, name: IdentityName) -> Peer:

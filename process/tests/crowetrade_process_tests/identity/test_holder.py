@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -253,3 +254,25 @@ async def test_a_bundle_that_is_damaged_changes_nothing(source: SourceOfTests, c
         source.revocations = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
         await clock.run_to(START + timedelta(minutes=4))
         assert identity.credentials is before
+
+
+async def test_what_a_server_shows_is_judged_by_the_lists_alone(source: SourceOfTests, clock: Clock) -> None:
+    """Its authority and its name are the TLS library's concern."""
+    server = source.authority.issue_to(identity_name("nats"), not_before=START)
+    shown = server.certificate.public_bytes(serialization.Encoding.DER)
+    identity = Identity(source, TRUST_DOMAIN, now=clock, sleep=clock.sleep)
+    assert await identity.refresh()
+    assert identity.judge_server(shown) is None, "there are no lists"
+    source.revocations = source.authority.revocations()
+    assert await identity.refresh()
+    assert identity.judge_server(shown) is None
+    source.revocations = source.authority.revocations(server)
+    assert await identity.refresh()
+    before = REFUSED_PEERS.labels(reason=Reason.REVOKED.value)._value.get()
+    refused = identity.judge_server(shown)
+    assert refused is not None
+    assert refused.reason is Reason.REVOKED
+    assert REFUSED_PEERS.labels(reason=Reason.REVOKED.value)._value.get() == before + 1
+    unreadable = identity.judge_server(b"no certificate")
+    assert unreadable is not None
+    assert unreadable.reason is Reason.UNREADABLE
