@@ -154,8 +154,6 @@ class Operator:
         self._live = {"reconcile": self._stalled_reconcile, "queue": self._stalled_queue, "watch": self._stalled_watch}
         self._leads = asyncio.Event()
         self.http_port = 0
-        self.webhook: Webhook | None = None
-        """Set where who deletes is recorded."""
 
     async def run(self) -> None:
         """Runs until `stopping` is set, or until something that must not end has ended (then it raises)."""
@@ -206,9 +204,9 @@ class Operator:
             await asyncio.Event().wait()
             return
         trail = self._trail()
-        self.webhook = Webhook(Path(self.settings.deletions_directory), self.settings.deletions_port, trail)
+        webhook = Webhook(Path(self.settings.deletions_directory), self.settings.deletions_port, trail)
         async with self._writing(trail, "crowetrade-operator-deletions"):
-            await self.webhook.run()
+            await webhook.run()
 
     def _trail(self) -> Trail:
         return Trail(

@@ -36,6 +36,7 @@ class Webhook:
         self._directory = directory
         self._trail = trail
         self._token = b""
+        # When it was asked about last, oldest first.
         self._recorded: dict[tuple[str, str], float] = {}
         self.port = port
 
@@ -43,6 +44,7 @@ class Webhook:
         """Serves until cancelled, from when the Secret is there: Kubernetes mounts it a while after it is made.
 
         Raises OSError when the port is taken."""
+        metrics.DELETIONS_SERVED.set(0)
         keys = await self._keys()
         self._token = keys.token.encode()
         application = web.Application(client_max_size=REQUEST_BYTES)
@@ -73,8 +75,9 @@ class Webhook:
 
     def _is_new(self, uid: str, user: str) -> bool:
         now = time.monotonic()
-        self._recorded = {one: at for one, at in self._recorded.items() if now - at < SAME_SECONDS}
-        is_new = (uid, user) not in self._recorded
+        while self._recorded and now - next(iter(self._recorded.values())) >= SAME_SECONDS:
+            del self._recorded[next(iter(self._recorded))]
+        is_new = self._recorded.pop((uid, user), None) is None
         self._recorded[uid, user] = now
         return is_new
 

@@ -110,11 +110,11 @@ async def asked(
     stands_by = replace(settings, pod_name="operator-1", deletions_directory=str(tmp_path), deletions_port=free_port())
     async with (
         running(settings) as leader,
-        started(stands_by) as (replica, _),
+        started(stands_by),
         nats_client(nats_url) as bus,
     ):
         # Kubernetes mounts the Secret after the process has begun.
-        await until("the replica to look for its keys", lambda: replica.webhook is not None)
+        await until("the replica to look for its keys", lambda: metrics.DELETIONS_SERVED._value.get() == 0)
         for name, text in keys.secret().items():
             (tmp_path / name).write_text(text)
         await until("it to be served", lambda: metrics.DELETIONS_SERVED._value.get() == 1)
