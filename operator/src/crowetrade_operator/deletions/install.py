@@ -7,21 +7,17 @@ cluster shown to them.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import base64
-import os
 import sys
 from collections.abc import Sequence
 
 import structlog
 
-from crowetrade_operator.cluster.client import Cluster, connect
+from crowetrade_operator.cluster.client import Cluster
+from crowetrade_operator.cluster.hook import run_hook
 from crowetrade_operator.cluster.resources import ApiResource
 from crowetrade_operator.cluster.secrets import make_once
 from crowetrade_operator.deletions.keys import CERTIFICATE, TOKEN, Keys, dns_name, path_of
-from crowetrade_operator.errors import ClusterError
-from crowetrade_process.logs import configure_logging
 
 NAME = "crowetrade-deletions"
 WEBHOOKS = ApiResource(
@@ -48,26 +44,13 @@ async def install(cluster: Cluster, namespace: str) -> bool:
     return is_changed
 
 
-async def _run(namespace: str, kubeconfig: str) -> None:
-    cluster = await connect(kubeconfig)
-    try:
-        log.info("deletions_webhook_set" if await install(cluster, namespace) else "deletions_webhook_kept")
-    finally:
-        await cluster.close()
+async def _install(cluster: Cluster, namespace: str) -> None:
+    log.info("deletions_webhook_set" if await install(cluster, namespace) else "deletions_webhook_kept")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m crowetrade_operator.deletions.install", description=__doc__)
-    parser.add_argument("namespace")
-    options = parser.parse_args(arguments)
-    configure_logging()
-    try:
-        asyncio.run(_run(options.namespace, os.environ.get("KUBECONFIG", "")))
-    except ClusterError as error:
-        log.error("deletions_webhook_not_set", error=str(error))
-        return 1
-    return 0
+    return run_hook("crowetrade_operator.deletions.install", __doc__, arguments, _install)
 
 
 if __name__ == "__main__":

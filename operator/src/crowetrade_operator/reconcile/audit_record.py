@@ -87,8 +87,8 @@ class AuditRecord:
         """What is wrong with a chain, by writer."""
         self.is_caught_up = False
         """Whether it is recorded what changed while no operator worked."""
-        # By namespace and uid: what the trail said last, and what was there when this operator began. Until that is
-        # compared, the trail has said nothing of it but what has changed since.
+        # By namespace and uid: what the trail recorded last, and what was there when this operator began. Until the
+        # second is compared with what was kept, the first holds only what has changed since.
         self._said: dict[str, dict[str, Recorded]] = {}
         self._found: dict[str, dict[str, Packed]] = {}
         self._changed_since = set[str]()
