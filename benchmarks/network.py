@@ -16,17 +16,17 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from tools.demo import images, install, strategies
-from tools.demo.clusters import Cluster as DemoCluster
-from tools.demo.kubernetes import Kubectl, Object
+from tests.e2e.namespaces import PYTHON, Namespace, idle_pod, manifest
+from tools.demo import install
+from tools.demo.kubernetes import Kubectl
 
 from benchmarks.figures import Figure, NotMeasurable, figure
+from crowetrade_api.names import NAME_LABEL
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import NETWORK_POLICIES
 
 ROUNDS = 30
 LIMIT_SECONDS = 30.0
-PYTHON = "/opt/venv/bin/python"
 CLOSED = "closed"
 # A refusal is an answer: nobody listens, and the packet has passed.
 _TRIES = """
@@ -56,31 +56,14 @@ def policies() -> Iterator[Figure]:
     if not kubeconfig:
         raise NotMeasurable("set KUBECONFIG to the file with the cluster's context")
     namespace = f"bench-{secrets.token_hex(4)}"
-    kubectl.apply([strategies.namespace(namespace, strategies.RESTRICTED)])
+    kubectl.apply([manifest(namespace)])
     try:
-        kubectl.apply([_pod(cluster, "asks"), _pod(cluster, "target")], namespace)
+        place = Namespace(namespace, cluster, kubectl)
+        place.apply(*(idle_pod(place, name, {NAME_LABEL: name}) for name in ("asks", "target")))
         kubectl("wait", "--for=condition=Ready", "pod/asks", "pod/target", "-n", namespace, "--timeout=110s")
         yield from asyncio.run(_measure(kubectl, kubeconfig, namespace))
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")
-
-
-def _pod(cluster: DemoCluster, name: str) -> Object:
-    """One that does nothing, and ends by itself if nobody deletes it."""
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "idle", "image": images.names(cluster).agents, "command": ["sleep", "infinity"]}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/name": name}},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "activeDeadlineSeconds": 900,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{**container, "securityContext": security}],
-        },
-    }
 
 
 async def _measure(kubectl: Kubectl, kubeconfig: str, namespace: str) -> list[Figure]:
@@ -90,7 +73,7 @@ async def _measure(kubectl: Kubectl, kubeconfig: str, namespace: str) -> list[Fi
         "kind": NETWORK_POLICIES.kind,
         "metadata": {"name": CLOSED, "namespace": namespace},
         "spec": {
-            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "asks"}},
+            "podSelector": {"matchLabels": {NAME_LABEL: "asks"}},
             "policyTypes": ["Egress"],
             "egress": [],
         },

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tools.demo import strategies
+from tools.demo import images, strategies
 from tools.demo.clusters import Cluster
 from tools.demo.kubernetes import Kubectl, Object, missing_condition
 from tools.demo.wait import wait_for
@@ -160,3 +160,21 @@ def pod_name(pod: Object) -> str:
     """metadata.name."""
     name: str = pod["metadata"]["name"]
     return name
+
+
+def idle_pod(namespace: Namespace, name: str, labelled: Mapping[str, str]) -> Object:
+    """A pod that does nothing, and ends by itself if nobody deletes it."""
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "idle", "image": images.names(namespace.cluster).agents, "command": ["sleep", "infinity"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace.name, "labels": dict(labelled)},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "activeDeadlineSeconds": 900,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{**container, "securityContext": security}],
+        },
+    }

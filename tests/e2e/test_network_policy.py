@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
-from tools.demo import images, install
+from tools.demo import install
 from tools.demo.kubernetes import Kubectl, Object
 from tools.demo.wait import wait_for
 
@@ -19,7 +19,7 @@ from crowetrade_operator_tests.charts import of_kind, rendered
 from crowetrade_operator_tests.packets import policies_of
 from crowetrade_operator_tests.samples import strategy, venue
 from tests.e2e import manifests
-from tests.e2e.namespaces import PYTHON, Namespace, manifest, of_strategy, of_venue, pod_name
+from tests.e2e.namespaces import PYTHON, Namespace, idle_pod, manifest, of_strategy, of_venue, pod_name
 
 # A refusal is an answer: the packet has passed, and something has sent one back. Policies drop without a
 # word, a lookup of a name as well.
@@ -105,24 +105,6 @@ class Target(NamedTuple):
     protocol: str = "TCP"
 
 
-def _idle(namespace: Namespace, name: str, labelled: Mapping[str, str]) -> Object:
-    """A pod that does nothing, and ends by itself if nobody deletes it."""
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "idle", "image": images.names(namespace.cluster).agents, "command": ["sleep", "infinity"]}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace.name, "labels": dict(labelled)},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "activeDeadlineSeconds": 900,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{**container, "securityContext": security}],
-        },
-    }
-
-
 @pytest.fixture
 def beside(namespace: Namespace, kubectl: Kubectl, deleted: list[str]) -> Iterator[Callable[..., Namespace]]:
     """Makes further namespaces of the test, with labels of their own."""
@@ -156,11 +138,11 @@ def places(namespace: Namespace, kubectl: Kubectl, beside: Callable[..., Namespa
     guests, monitoring = beside("guests"), beside("monitoring", install.MONITORING_LABELS)
     system = Namespace(install.NAMESPACE, namespace.cluster, kubectl)
     others = {
-        "bystander": _idle(namespace, "bystander", {}),
-        "administrator": _idle(guests, "administrator", {CONTROL_LABEL: "true"}),
-        "uninvited strategy": _idle(guests, "uninvited", {NAME_LABEL: AGENT_APP, STRATEGY_LABEL: "uninvited"}),
-        "pod beside the operator": _idle(system, f"idle-{namespace.name}", {}),
-        "monitoring": _idle(monitoring, "prometheus", {}),
+        "bystander": idle_pod(namespace, "bystander", {}),
+        "administrator": idle_pod(guests, "administrator", {CONTROL_LABEL: "true"}),
+        "uninvited strategy": idle_pod(guests, "uninvited", {NAME_LABEL: AGENT_APP, STRATEGY_LABEL: "uninvited"}),
+        "pod beside the operator": idle_pod(system, f"idle-{namespace.name}", {}),
+        "monitoring": idle_pod(monitoring, "prometheus", {}),
     }
     named = {"key": NAMESPACE_NAME_LABEL, "operator": "In", "values": [namespace.name, guests.name]}
     admitted = {"from": "Selector", "selector": {"matchExpressions": [named]}}
@@ -305,7 +287,7 @@ def test_everybody_reaches_what_the_table_says_and_nothing_else(places: Places) 
 
 def test_a_namespace_that_is_closed_lets_its_strategies_trade_and_a_bystander_nowhere(namespace: Namespace) -> None:
     kubectl = namespace.kubectl
-    bystander = _idle(namespace, "bystander", {})
+    bystander = idle_pod(namespace, "bystander", {})
     namespace.apply(bystander, manifests.risk_limit(), manifests.venue(), manifests.strategy("ema"))
     namespace.until_trading("ema")
     pods = {"strategy": namespace.pod(of_strategy("ema")), **_running(kubectl, {"bystander": bystander})}
@@ -349,7 +331,7 @@ def test_networks_open_what_is_outside_of_the_cluster_by_the_ports_of_its_url_al
 ) -> None:
     """With the policies of another release, which select pods that stand for its own."""
     outside = beside("outside")
-    strangers = {name: _idle(outside, name, {}) for name in ("vault", "prometheus")}
+    strangers = {name: idle_pod(outside, name, {}) for name in ("vault", "prometheus")}
     kubectl.apply(strangers.values())
     strangers = _running(kubectl, strangers)
     node, vault = _node(kubectl), _address(strangers["vault"])
@@ -373,8 +355,8 @@ def test_networks_open_what_is_outside_of_the_cluster_by_the_ports_of_its_url_al
     for policy in found:
         policy["metadata"] = {"name": policy["metadata"]["name"], "namespace": namespace.name}
         selected = policy["spec"]["podSelector"]["matchLabels"]
-        stand_ins[policy["metadata"]["name"]] = _idle(namespace, policy["metadata"]["name"], selected)
-    other_server = _idle(namespace, "nats-1", stand_ins["nats"]["metadata"]["labels"])
+        stand_ins[policy["metadata"]["name"]] = idle_pod(namespace, policy["metadata"]["name"], selected)
+    other_server = idle_pod(namespace, "nats-1", stand_ins["nats"]["metadata"]["labels"])
     # Policies first: they are in force when a pod gets its address.
     kubectl.apply([*found, *stand_ins.values(), other_server])
     pods = _running(kubectl, stand_ins | {"other server": other_server})
