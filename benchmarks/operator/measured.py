@@ -49,6 +49,11 @@ class OperatorProcess:
                 found.setdefault(sample.name, []).append((sample.labels, sample.value))
         return found
 
+    async def ready(self) -> bool:
+        """As the kubelet asks."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self._port}/readyz") as answer:
+            return answer.status == 200
+
     async def _metrics(self) -> str:
         """Asks again while its event loop is too busy to answer."""
         async with aiohttp.ClientSession() as session:
@@ -146,11 +151,6 @@ class Counts:
     def strategies_reconciled(self) -> float:
         """How often a Strategy was."""
         return self._sum("crowetrade_operator_reconciles_total", lambda labels: labels["kind"] == "Strategy")
-
-    def listed(self, resource: ApiResource) -> float:
-        """How often the objects of that kind were."""
-        wanted = {"verb": "list", "resource": resource.plural}
-        return self._sum(_REQUESTS, lambda labels: wanted.items() <= labels.items())
 
     @property
     def unread(self) -> float:

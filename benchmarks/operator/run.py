@@ -439,8 +439,8 @@ class _Run:
 
         async def knows() -> bool:
             counts = await replica.counts()
-            # The last kind of all; and each gateway speaks once a second, in turn.
-            return counts.listed(NAMESPACES) > 0 and counts.unread >= 2 * self.fleet.venues
+            # Each gateway speaks once a second, in turn.
+            return counts.unread >= 2 * self.fleet.venues and await replica.ready()
 
         await until(f"{name} to know what a leader knows", knows)
         return replica

@@ -152,22 +152,19 @@ class Operator:
         # How many reconciles there were when the liveness probe saw that number first, and when that was.
         self._progress = -1, 0.0
         self._live = {"reconcile": self._stalled_reconcile, "queue": self._stalled_queue, "watch": self._stalled_watch}
+        self._health = Health(live=self._live, registry=metrics.REGISTRY, refresh=self._refresh_metrics)
         self._leads = asyncio.Event()
         self.http_port = 0
 
     async def run(self) -> None:
         """Runs until `stopping` is set, or until something that must not end has ended (then it raises)."""
-        health = Health(
-            live=self._live,
-            registry=metrics.REGISTRY,
-            refresh=self._refresh_metrics,
-        )
-        # A bus or an API server that is down is no reason to take the operator out of service.
-        health.set_ready("process", True)
-        await health.serve(self.settings.http_port)
-        self.http_port = health.port
+        # A bus or an API server that is down is no reason to take the operator out of service. But the leader may go when
+        # another one can take its place. Of a shard, one that waits reads nothing.
+        self._health.set_ready("cluster", bool(self.settings.shard_label), "reading the cluster")
+        await self._health.serve(self.settings.http_port)
+        self.http_port = self._health.port
         # Resources are reconciled without it: the bus and gateways alone ask for a certificate.
-        identity = asyncio.create_task(self._keep_identity(health))
+        identity = asyncio.create_task(self._keep_identity())
         deletions = asyncio.create_task(self._record_deletions())
         cluster = await connect(self.settings.kubeconfig)
         elector = Elector(
@@ -185,13 +182,13 @@ class Operator:
             await cancelled(identity)
             await elector.release()
             await cluster.close()
-            await health.stop()
+            await self._health.stop()
 
-    async def _keep_identity(self, health: Health) -> None:
+    async def _keep_identity(self) -> None:
         if self.identity is None:
             await asyncio.Event().wait()
             return
-        report = functools.partial(health.set_ready, "identity")
+        report = functools.partial(self._health.set_ready, "identity")
         report(False, "waiting for the first certificate")
         await self.identity.start(report)
         await self.identity.run()
@@ -304,6 +301,7 @@ class Operator:
                 "bus": view.bus.run(),
                 "watches": view.watches.run(),
                 "kopf": self._watching(view.kopf),
+                "readiness": self._ready_when_followed(view.relist),
                 "unreadable namespaces": self._asking_again(view),
                 "leader": self._lead(leading, view, leadership),
             }
@@ -314,6 +312,11 @@ class Operator:
                 # Nothing is written any more. What is left to close keeps nobody waiting.
                 if not self.settings.shard_label:
                     await leadership.release(left_behind(view.relist, leading))
+
+    async def _ready_when_followed(self, relist: Relist) -> None:
+        await relist.followed()
+        self._health.set_ready("cluster", True)
+        await asyncio.Event().wait()
 
     async def _lead(self, cluster: Cluster, view: View, leadership: Elector) -> None:
         """What the leader does, until cancelled."""

@@ -33,6 +33,8 @@ class News(Enum):
     FIGURES = 1
     # What may change a condition.
     STATE = 2
+    # The first message of a sender, which may say nothing that is not known.
+    FIRST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class GatewayNews:
     """What is new in a gateway's message."""
 
     # Of the gateway itself, its session, its configuration and its limits: it concerns all who trade there.
-    gateway: News = News.STATE
+    gateway: News
     # By what the gateway calls a Strategy: what is new in its account.
     accounts: Mapping[str, News] | None = None
 
@@ -89,7 +91,7 @@ _AGENT = _Fields.of(status_pb2.AgentStatus, _AGENT_FIGURES, _IGNORED)
 
 
 def gateway_news(before: status_pb2.GatewayStatus | None, after: status_pb2.GatewayStatus) -> GatewayNews:
-    """What is new; everything, for the first message."""
+    """What is new."""
     known = {account.strategy: account for account in before.accounts} if before is not None else {}
     accounts = {
         name: found
@@ -97,14 +99,16 @@ def gateway_news(before: status_pb2.GatewayStatus | None, after: status_pb2.Gate
         if (found := _account_news(known.pop(name := account.strategy, None), account)) is not News.NOTHING
     }
     accounts |= dict.fromkeys(known, News.STATE)
-    return GatewayNews(News.STATE if before is None else _GATEWAY.news(before, after), accounts)
+    return GatewayNews(News.FIRST if before is None else _GATEWAY.news(before, after), accounts)
 
 
 def agent_news(before: status_pb2.AgentStatus | None, after: status_pb2.AgentStatus) -> News:
-    """What is new; everything, for the first message."""
+    """How much is new."""
+    if before is None:
+        return News.FIRST
     if before == after:
         return News.NOTHING
-    if before is None or _problems(before) != _problems(after):
+    if _problems(before) != _problems(after):
         return News.STATE
     return _AGENT.news(before, after)
 

@@ -56,8 +56,8 @@ class StatusBoard:
         return [one.message for one in received if one.at >= since]
 
     def record_gateway_status(self, message: status_pb2.GatewayStatus, at: float | None = None) -> GatewayNews:
-        """Keeps the message, which came at that time or now; returns what is new in it: everything, after a silence
-        that was noticed.
+        """Keeps the message, which came at that time or now; returns what is new in it. After a silence that was
+        noticed it is a first one.
 
         A gateway that was overtaken is ignored while its successor reports. When nobody with a higher token does, the
         message is kept: whoever reads it compares the token with the one on record in the VenueConnection's status
@@ -74,8 +74,8 @@ class StatusBoard:
         return gateway_news(before.message if before is not None and not was_silent else None, message)
 
     def record_agent_status(self, message: status_pb2.AgentStatus, at: float | None = None) -> News:
-        """Keeps the message, which came at that time or now; returns how much of it is new: everything, after a silence
-        that was noticed."""
+        """Keeps the message, which came at that time or now; returns how much of it is new. After a silence that was
+        noticed it is a first one."""
         key, pod = (message.namespace, message.strategy), message.pod
         pods = self._agents.setdefault(key, {})
         before = pods.get(pod)

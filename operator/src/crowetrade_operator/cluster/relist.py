@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 
 import structlog
@@ -85,8 +85,10 @@ class Relist:
         self._unread = set[Place]()
         # What may be listed and not watched.
         self._unwatched = set[Place]()
+        # What has been watched.
+        self._begun = set[Place]()
         self._behind: list[Place] = []
-        self._brought = asyncio.Event()
+        self._news = asyncio.Event()
         # The cache tells what came while a list was read, of one list at a time.
         self._listing = asyncio.Lock()
         self.unreadable: dict[str, str] = {}
@@ -99,7 +101,7 @@ class Relist:
         self._last_event = self._clock()
         place = item["kind"], "" if self._namespaces == ("",) else item["metadata"].get("namespace", "")
         self._watched[place] = max(self._watched.get(place, 0), version_of(item))
-        self._brought.set()
+        self._news.set()
         metrics.WATCH_EVENTS.labels(item["kind"], type_).inc()
 
     def heard(self, resource: ApiResource, namespace: str) -> None:
@@ -114,6 +116,8 @@ class Relist:
     def watch_begun(self, resource: ApiResource, namespace: str) -> None:
         """The watch of a kind of a namespace has begun: with it the namespace may be readable, once it is listed."""
         self._unwatched.discard((resource.kind, namespace))
+        self._begun.add((resource.kind, namespace))
+        self._news.set()
 
     def seconds_since_event(self) -> float:
         """How long the watch has been silent; a quiet cluster is silent, too."""
@@ -137,6 +141,12 @@ class Relist:
             for namespace in self.readable
         }
 
+    async def followed(self) -> None:
+        """Returns when something can be read, and all of it is watched."""
+        while not self.readable or not self._begun.issuperset(self._places):
+            self._news.clear()
+            await self._news.wait()
+
     async def reach(self, versions: Versions | None, seconds: float) -> bool:
         """Waits until the watches have brought these versions, which another leader has seen or written. Returns
         whether they have, in so many seconds; at once when it is not known of all that is watched how far that is."""
@@ -149,8 +159,8 @@ class Relist:
                         for resource in self._decided_from
                     ):
                         return True
-                    self._brought.clear()
-                    await self._brought.wait()
+                    self._news.clear()
+                    await self._news.wait()
         return False
 
     async def catch_up(self) -> None:
@@ -217,6 +227,10 @@ class Relist:
         self.stalled = f"the watch of {', '.join(names)} is stalled" if names else ""
         if names:
             log.error("watch_stalled", watches=names)
+
+    @property
+    def _places(self) -> Iterator[Place]:
+        return ((resource.kind, namespace) for namespace in self.readable for resource in self._kinds)
 
     @property
     def _decided_from(self) -> list[ApiResource]:
@@ -296,6 +310,7 @@ class Relist:
         if self.unreadable.get(namespace) != text:
             log.error("namespace_unreadable", namespace=namespace or "all", error=text)
         self.unreadable[namespace] = text
+        self._news.set()
 
     async def _forget(self, namespace: str) -> None:
         """What was read of it already is half of the objects."""

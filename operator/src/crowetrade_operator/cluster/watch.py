@@ -49,8 +49,8 @@ class Watches:
         self._started.put_nowait(tuple(namespaces))
 
     def list_again(self, resource: ApiResource, namespace: str) -> None:
-        """Lists a kind of a namespace soon, because who watches it has listed it: what was deleted before that is told
-        by nobody else."""
+        """Lists a kind of a namespace soon, because kopf has listed it and watches it from there: what was deleted before
+        that is told by nobody else."""
         if (resource, namespace) not in self._waiting:
             self._waiting.add((resource, namespace))
             self._to_list.put_nowait((resource, namespace))
@@ -71,6 +71,7 @@ class Watches:
             self._waiting.discard(place)
             try:
                 await self._relist.list_again(*place)
+                self._relist.watch_begun(*place)
                 delay = FIRST_DELAY
             except (ClusterRefused, NotFound):
                 # The namespace cannot be read; all of it is listed before it counts as readable again.

@@ -165,34 +165,32 @@ class Controller:
         if not self.context.settings.works_in(namespace):
             self._kills_reported(namespace, venue)
             return
-        if news.gateway is News.STATE:
-            self._look_at_all_of(namespace, venue)
+        if news.gateway in (News.STATE, News.FIRST):
+            for key in self._all_at(namespace, venue):
+                self._heard_of(key, news.gateway)
             if self.context.gateway_acknowledged(namespace, venue):
                 self._add_all(Kind.VENUE, namespace)
             self._kills_reported(namespace, venue)
             return
-        self._add_figures(Key(Kind.VENUE, namespace, venue))
+        self._heard_of(Key(Kind.VENUE, namespace, venue), News.FIGURES)
         for name in self.context.cache.names(Kind.RISK_LIMIT.value, namespace):
             self.queue.add_after(Key(Kind.RISK_LIMIT, namespace, name), LIMITS_SECONDS)
         for known_as, found in (news.accounts or {}).items():
-            key = Key(Kind.STRATEGY, *strategy_of(known_as, namespace))
-            if found is News.STATE:
-                self.queue.add(key)
-            else:
-                self._add_figures(key)
+            self._heard_of(Key(Kind.STRATEGY, *strategy_of(known_as, namespace)), found)
 
-    def _add_figures(self, key: Key) -> None:
-        if key in self._waiting:
-            self.queue.add(key)
-        else:
+    def _heard_of(self, key: Key, news: News) -> None:
+        """Somebody has said something new of it. Where all are heard for the first time, as by a new leader, each waits
+        already to be looked at, and what was changed meanwhile goes first."""
+        if news is News.FIGURES and key not in self._waiting:
             self.figures.add(key)
+        else:
+            self.queue.add(key, first=news is not News.FIRST or key not in self.queue)
 
-    def _look_at_all_of(self, namespace: str, venue: str) -> None:
-        """The venue, who trades there, and the limits that may bind them."""
-        self.queue.add(Key(Kind.VENUE, namespace, venue))
-        self._add_all(Kind.RISK_LIMIT, namespace)
-        for key in self.context.traders.at(namespace, venue):
-            self.queue.add(key)
+    def _all_at(self, namespace: str, venue: str) -> Iterator[Key]:
+        """The venue, the limits that may bind who trades there, and these."""
+        yield Key(Kind.VENUE, namespace, venue)
+        yield from self._all_of(Kind.RISK_LIMIT, namespace)
+        yield from self.context.traders.at(namespace, venue)
 
     def namespace_changed(self, namespace: str) -> None:
         """Its labels have changed, or it is being deleted: that concerns all in it, and who trades there or from
@@ -238,11 +236,7 @@ class Controller:
         """An agent said something new."""
         if not self.context.settings.works_in(namespace):
             return
-        key = Key(Kind.STRATEGY, namespace, strategy_name)
-        if news is News.STATE:
-            self.queue.add(key)
-        else:
-            self.figures.add(key)
+        self._heard_of(Key(Kind.STRATEGY, namespace, strategy_name), news)
 
     def notice_silence(self) -> None:
         """Who has not reported for too long is looked at again, and who depends on them. Where other operators work,
@@ -252,7 +246,8 @@ class Controller:
         gateways, strategies = self.context.bus.board.notice_silence(self.context.settings.silent_after_seconds)
         for place in gateways:
             if works_in(place[0]):
-                self._look_at_all_of(*place)
+                for key in self._all_at(*place):
+                    self.queue.add(key)
             else:
                 self.context.bus.board.forget_gateway(*place)
                 self._kills.pop(place, None)

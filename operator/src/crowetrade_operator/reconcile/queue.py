@@ -54,6 +54,9 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._dirty) - sum(key in self._dirty for key in self._processing)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._dirty
+
     def add(self, key: K, *, first: bool = True) -> None:
         """Marks the key dirty; does nothing when it waits already in that line, or in the first one."""
         if self._closed or (key in self._dirty and (self._dirty[key] or not first)):

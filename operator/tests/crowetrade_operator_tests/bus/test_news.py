@@ -100,7 +100,7 @@ def test_an_account_that_comes_or_goes_and_a_gateway_that_was_not_heard_before()
     with_it, without = gateway_status(accounts=[account()]), gateway_status()
     assert gateway_news(without, with_it) == GatewayNews(News.NOTHING, {"ema": News.STATE})
     assert gateway_news(with_it, without) == GatewayNews(News.NOTHING, {"ema": News.STATE})
-    assert gateway_news(None, with_it) == GatewayNews(News.STATE, {"ema": News.STATE})
+    assert gateway_news(None, with_it) == GatewayNews(News.FIRST, {"ema": News.STATE})
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_of_an_agent(fields: dict[str, Any], expected: News) -> None:
     said: dict[str, Any] = {"strategy": "ema", "problems": [status_pb2.AgentProblem(reason="DataGap", count=1)]}
     before, after = status_pb2.AgentStatus(**said), status_pb2.AgentStatus(**(said | fields))
     assert agent_news(before, after) is expected
-    assert agent_news(None, after) is News.STATE
+    assert agent_news(None, after) is News.FIRST

@@ -16,7 +16,7 @@ class Clock:
         return self.now
 
 
-def test_whoever_falls_silent_is_noticed_once_and_all_is_new_when_they_are_heard_again() -> None:
+def test_whoever_falls_silent_is_noticed_once_and_is_as_new_when_they_are_heard_again() -> None:
     clock = Clock()
     board = StatusBoard(clock)
     agent = status_pb2.AgentStatus(namespace="desk", strategy="ema", pod="a")
@@ -27,8 +27,8 @@ def test_whoever_falls_silent_is_noticed_once_and_all_is_new_when_they_are_heard
     clock.now = 10.1
     assert board.notice_silence(10.0) == ([("desk", "sim-fx")], {("desk", "ema")})
     assert board.notice_silence(10.0) == ([], set())
-    assert board.record_gateway_status(gateway_status()).gateway is News.STATE
-    assert board.record_agent_status(agent) is News.STATE
+    assert board.record_gateway_status(gateway_status()).gateway is News.FIRST
+    assert board.record_agent_status(agent) is News.FIRST
     assert not board.record_gateway_status(gateway_status())
     assert board.record_agent_status(agent) is News.NOTHING
     clock.now = 30.0

@@ -14,7 +14,7 @@ import pytest
 from crowetrade_operator.cluster.cache import Cache
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.relist import Relist
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, SERVICES, ApiResource
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, SERVICES, STRATEGIES, ApiResource
 from crowetrade_operator.cluster.watch import FIRST_DELAY, Watches
 from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
 from crowetrade_operator_tests.servers import ApiServer
@@ -110,6 +110,22 @@ async def test_what_came_between_the_list_and_the_watch_is_brought(
         assert "clusterIP" not in service["spec"]
         await cluster.delete(CONFIG_MAPS, namespace, "listed")
         await until("the deletion", lambda: scene.cache.get("ConfigMap", namespace, "listed") is None)
+
+
+async def test_all_is_followed_when_each_watch_has_begun_and_what_kopf_has_listed_is_listed(
+    cluster: Cluster, namespace: str, scene: Scene
+) -> None:
+    relist = scene.relist = Relist(cluster, scene.cache, (namespace,), kinds=(*KINDS, STRATEGIES))
+    scene.watches = Watches(cluster, relist, scene._take, KINDS)
+    await relist.fill()
+    followed = asyncio.create_task(relist.followed())
+    async with scene.watching():
+        for kind, content in ((CONFIG_MAPS, {}), (SERVICES, {"spec": {"ports": [{"port": 80}]}})):
+            await cluster.create(kind, namespace, _ours(kind, kind.plural, **content))
+        await until("both watches", lambda: len(scene.brought) == len(KINDS))
+        assert not followed.done(), "kopf has not listed yet"
+        scene.watches.list_again(STRATEGIES, namespace)
+        await followed
 
 
 async def test_a_watch_that_is_refused_leads_to_a_list(

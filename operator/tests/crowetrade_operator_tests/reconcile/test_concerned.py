@@ -72,6 +72,15 @@ class World:
         return sorted(_text(key) for key in keys)
 
 
+async def _all(controller: Controller) -> list[str]:
+    """What waits, in the order in which it is taken."""
+    taken = []
+    while len(controller.queue):
+        taken.append(await controller.queue.get())
+        controller.queue.done(taken[-1])
+    return [_text(key) for key in taken]
+
+
 def _text(key: Key) -> str:
     return f"{key.kind.value} {key.namespace}/{key.name}"
 
@@ -127,7 +136,7 @@ async def test_what_stops_and_gateways_come_before_all_who_trade() -> None:
     world.put(kill_manifest())
     controller = operator(world.cache)
     controller.begin()
-    kinds = [(await controller.queue.get()).kind.value for _ in range(len(controller.queue))]
+    kinds = [text.partition(" ")[0] for text in await _all(controller)]
     assert [*dict.fromkeys(kinds)] == ["KillSwitch", "RiskLimit", "VenueConnection", "Strategy"]
 
 
@@ -205,6 +214,25 @@ async def test_of_what_an_agent_says() -> None:
     assert world.taken() == []
     world.controller.agent_reported("desk", "s0", News.STATE)
     assert world.taken() == ["Strategy desk/s0"]
+
+
+@pytest.mark.parametrize("news", [News.FIRST, News.STATE])
+async def test_first_words_do_not_go_before_what_was_changed(news: News) -> None:
+    """As when a new leader hears ten thousand for the first time."""
+    world = World()
+    for item in [item for kind in Kind for item in world.cache.of_kind(kind.value)]:
+        world.put(item, {"observedGeneration": 1})
+    controller = operator(world.cache)
+    controller.enqueue_all()
+    controller.gateway_reported("desk", "a", GatewayNews(news))
+    controller.agent_reported("desk", "s3", news)
+    world.put(change(limit_manifest("limit"), "spec.aggregate", "Total"), generation=2)
+    taken = await _all(controller)
+    told = [LIMIT, VENUE_A, *AT_A, "Strategy desk/s3"]
+    first = [LIMIT, VENUE_A, VENUE_B] if news is News.FIRST else [*told, VENUE_B]
+    assert sorted(taken[: len(first)]) == sorted(first)
+    controller.agent_reported("desk", "s3", news)
+    assert await _all(controller) == ["Strategy desk/s3"]
 
 
 async def test_of_silence() -> None:
