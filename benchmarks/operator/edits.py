@@ -1,4 +1,4 @@
-"""What somebody else does to the children of a Strategy, and the operator puts back: each kind that it writes for one.
+"""What somebody else does to children, and the operator puts back: to each kind that it writes for a Strategy.
 
 What it leaves alone (a key beside its own in a ConfigMap, a sidecar, anybody's annotation) is not in here. A
 Certificate is one of the children only where cert-manager issues identities, which is not how the benchmark installs
@@ -22,6 +22,8 @@ from crowetrade_operator.cluster.resources import (
 )
 
 Object = dict[str, Any]
+Patch = list[Object]
+"""Operations of a JSON patch, which the API server carries out together or not at all."""
 _SOMEBODY = "kubectl-edit"
 _CONTAINER = "/spec/template/spec/containers/0"
 
@@ -31,16 +33,16 @@ def _at(path: str, *keys: str) -> str:
     return "/".join((path, *(key.replace("~", "~0").replace("/", "~1") for key in keys)))
 
 
-def _change(path: str, value: Any) -> Object:
-    return {"op": "replace", "path": path, "value": value}
+def _change(path: str, value: Any) -> Patch:
+    return [{"op": "replace", "path": path, "value": value}]
 
 
-def _add(path: str, value: Any) -> Object:
-    return {"op": "add", "path": path, "value": value}
+def _add(path: str, value: Any) -> Patch:
+    return [{"op": "add", "path": path, "value": value}]
 
 
-def _remove(path: str) -> Object:
-    return {"op": "remove", "path": path}
+def _remove(path: str) -> Patch:
+    return [{"op": "remove", "path": path}]
 
 
 _LABEL, _OWNER = _at("/metadata/labels", MANAGED_BY_LABEL), "/metadata/ownerReferences"
@@ -49,7 +51,7 @@ _METADATA = {
     "a label is removed": _remove(_LABEL),
     "the owner is removed": _remove(_OWNER),
 }
-EDITS: dict[ApiResource, dict[str, Object]] = {
+EDITS: dict[ApiResource, dict[str, Patch]] = {
     SERVICE_ACCOUNTS: {
         "a token for every pod": _change("/automountServiceAccountToken", True),
         "nothing said of tokens": _remove("/automountServiceAccountToken"),
@@ -86,6 +88,7 @@ EDITS: dict[ApiResource, dict[str, Object]] = {
         "fewer pods": _add("/spec/selector/matchLabels/x", "y"),
         "one more rule for pods": _add("/spec/selector/matchExpressions", [{"key": "x", "operator": "Exists"}]),
         "no budget": _remove("/spec/maxUnavailable"),
+        "the other bound": [*_remove("/spec/maxUnavailable"), *_add("/spec/minAvailable", 1)],
         **_METADATA,
     },
     DEPLOYMENTS: {
@@ -98,11 +101,20 @@ EDITS: dict[ApiResource, dict[str, Object]] = {
         **_METADATA,
     },
 }
-"""By kind and by what it comes to: one operation of a JSON patch. Values are changed, keys and items added, fields
-removed."""
+"""By kind and by what it comes to. Values are changed, keys and items added, fields removed."""
+GATEWAY_EDITS: dict[ApiResource, dict[str, Patch]] = {
+    SERVICES: {
+        "a load balancer for some addresses": [
+            *_change("/spec/type", "LoadBalancer"),
+            *_add("/spec/loadBalancerSourceRanges", ["203.0.113.0/24"]),
+        ],
+    },
+}
+"""Of a VenueConnection's children alone: a Strategy's Service is headless, and the API server takes no such one for a
+load balancer."""
 
 
-async def edit(cluster: Cluster, resource: ApiResource, namespace: str, name: str, operation: Object) -> Object:
+async def edit(cluster: Cluster, resource: ApiResource, namespace: str, name: str, patch: Patch) -> Object:
     """Writes as somebody else: a write under the operator's own name would be less to notice."""
     return await cluster._request(
         "PATCH",
@@ -110,6 +122,6 @@ async def edit(cluster: Cluster, resource: ApiResource, namespace: str, name: st
         resource,
         resource.path(namespace, name),
         {"fieldManager": _SOMEBODY},
-        [operation],  # type: ignore[arg-type]
+        patch,  # type: ignore[arg-type]
         "application/json-patch+json",
     )

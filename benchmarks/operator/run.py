@@ -24,7 +24,7 @@ from nats.aio.client import Client
 from benchmarks.figures import Figure, Measure, cpu_seconds, figure, rss_mib
 from benchmarks.nats_server import nats_server
 from benchmarks.operator import raw
-from benchmarks.operator.edits import EDITS, edit
+from benchmarks.operator.edits import EDITS, GATEWAY_EDITS, Patch, edit
 from benchmarks.operator.fleet import Plan
 from benchmarks.operator.load import MODE, SESSION
 from benchmarks.operator.measured import OperatorProcess, Watched, until
@@ -355,32 +355,35 @@ class _Run:
         """From the deletion of a child until it is there again; from somebody else's write until it is as before."""
         deleted, edited, left = [], [], []
         owners = self.fleet.strategy_places()
-        for resource, operations in EDITS.items():
+        for resource, edits in EDITS.items():
             # One child after the other: what is repaired again and again is repaired less and less often.
             self._random.shuffle(owners)
             places = itertools.cycle((namespace, f"strategy-{name}") for namespace, name, _ in owners)
+            gateways = itertools.cycle((namespace, f"venue-{name}") for namespace, name in self.fleet.venue_places())
+            tried = [(places, *item) for item in edits.items()]
+            tried += [(gateways, *item) for item in GATEWAY_EDITS.get(resource, {}).items()]
             async with Watched(self.cluster, resource).following() as children:
                 for place in itertools.islice(places, DELETED_EACH):
                     uid, began = _uid(children, place), time.monotonic()
                     await self.cluster.delete(resource, *place)
                     at = await children.until(functools.partial(_is_another, children, place, uid), EDIT_SECONDS)
                     deleted.append((EDIT_SECONDS if at is None else at - began) * 1000)
-                for what, operation in operations.items():
-                    for place in itertools.islice(places, EDITED_EACH):
-                        at = await self._repaired(children, resource, place, operation)
+                for children_of, what, patch in tried:
+                    for place in itertools.islice(children_of, EDITED_EACH):
+                        at = await self._repaired(children, resource, place, patch)
                         left += [f"{resource.kind}: {what}"] if at is None else []
                         edited.append(EDIT_SECONDS * 1000 if at is None else at * 1000)
         yield self._figure("drift.deleted_ms", "ms", deleted)
         yield self._figure("drift.edited_ms", "ms", edited, not_repaired=sorted(set(left)))
 
     async def _repaired(
-        self, children: Watched, resource: ApiResource, place: tuple[str, str], operation: Object
+        self, children: Watched, resource: ApiResource, place: tuple[str, str], patch: Patch
     ) -> float | None:
         """Seconds from somebody else's write until the child is as before; None when it did not become so."""
         before, began = _content(children.objects[place]), time.monotonic()
-        written = await edit(self.cluster, resource, *place, operation)
+        written = await edit(self.cluster, resource, *place, patch)
         if _content(written) == before:
-            raise RuntimeError(f"{operation} changes nothing in {resource.kind} {'/'.join(place)}")
+            raise RuntimeError(f"{patch} changes nothing in {resource.kind} {'/'.join(place)}")
         version = int(written["metadata"]["resourceVersion"])
         at = await children.until(functools.partial(_is_as_before, children, place, before, version), EDIT_SECONDS)
         return None if at is None else at - began

@@ -427,12 +427,13 @@ class Operator:
         controller.begin()
         trail = self._trail()
         trail.record_start(f"operator {version('crowetrade-operator')} leads")
-        if self.identity is not None:
-            self.identity.on_refusal(Refusals(trail).refused)
         audit = AuditRecord(cluster, cache, bus, trail, settings, view.relist.unreadable, self._wall_clock_ns)
         self.parts = Parts(context, controller, audit, view.relist, view.kopf)
         try:
-            async with self._writing(trail, "crowetrade-operator-audit"):
+            async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(self._writing(trail, "crowetrade-operator-audit"))
+                if self.identity is not None:
+                    stack.enter_context(self.identity.telling_refusals(Refusals(trail).refused))
                 yield self.parts
         finally:
             # The namespaces may go to another shard; a leader that stops has done it already.

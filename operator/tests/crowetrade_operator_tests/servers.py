@@ -402,11 +402,11 @@ class NatsServer:
 
 
 @contextlib.asynccontextmanager
-async def nats_client(url: str) -> AsyncIterator[Client]:
+async def nats_client(url: str, **options: Any) -> AsyncIterator[Client]:
     """A client that is closed whatever happens: the tasks of one that is left open outlive the test's loop."""
     client = BusClient()
     quick: dict[str, Any] = {"reconnect_time_wait": 0.1, "max_reconnect_attempts": -1}
-    await client.connect(url, **quick)
+    await client.connect(url, **quick, **options)
     try:
         yield client
     finally:

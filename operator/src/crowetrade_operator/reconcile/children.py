@@ -66,8 +66,9 @@ class ChildWriter:
     cache: Cache
     recorder: Recorder
     writes: Writes = field(default_factory=Writes)
-    # Children that somebody else deleted while their owner wanted them.
-    _deleted: set[Address] = field(default_factory=set)
+    # Children that somebody else deleted, by the uid of their owner for as long as it is there: what the garbage
+    # collector takes after it is no repair for the next owner of that name.
+    _deleted: dict[str, set[Address]] = field(default_factory=dict)
     # uids of those that we have deleted.
     _unwanted: set[str] = field(default_factory=set)
     _creating: set[Address] = field(default_factory=set)
@@ -118,7 +119,7 @@ class ChildWriter:
         address = address_of(desired)
         live = self.cache.get(*address)
         if live is None:
-            wait = self.writes.seconds_until_repair(address) if address in self._deleted else 0.0
+            wait = self.writes.seconds_until_repair(address) if self._is_deleted(owner, address) else 0.0
             if wait:
                 done.look_again(wait)
                 return
@@ -149,8 +150,8 @@ class ChildWriter:
             return live
         finally:
             self._creating.discard(address)
-        if address in self._deleted:
-            self._deleted.discard(address)
+        if self._is_deleted(owner, address):
+            self._forget_deleted(owner, address)
             self.writes.wrote(address, repair=True)
             self._tell(key, owner, repairs.made_again(desired), address)
         return None
@@ -172,7 +173,7 @@ class ChildWriter:
             done.look_again(wait)
             return
         stored = await self._apply(with_record(desired, children), live)
-        self._deleted.discard(address)  # somebody took away the label that the watch selects
+        self._forget_deleted(owner, address)  # somebody took away the label that the watch selects
         self._stored(stored, "repair" if found else "update")
         self.writes.wrote(address, repair=current)
         if found:
@@ -215,14 +216,22 @@ class ChildWriter:
     def _changed(self, before: Object | None, after: Object | None) -> None:
         if before is None or after is not None:
             return
-        self._unchanged.pop(address_of(before), None)
+        address = address_of(before)
+        self._unchanged.pop(address, None)
         uid, key = before["metadata"].get("uid", ""), owner_key(before)
+        self._deleted.pop(uid, None)
         if uid in self._unwanted:
             self._unwanted.discard(uid)
             return
-        owner = (self.cache.get(*key) or {}).get("metadata", {}) if key is not None else {}
-        if owner and owner["uid"] == controller_uid(before) and not owner.get("deletionTimestamp"):
-            self._deleted.add(address_of(before))
+        owner = self.cache.get(*key) if key is not None else None
+        if owner is not None and owner["metadata"]["uid"] == controller_uid(before):
+            self._deleted.setdefault(owner["metadata"]["uid"], set()).add(address)
+
+    def _is_deleted(self, owner: Metadata, address: Address) -> bool:
+        return address in self._deleted.get(owner.uid, ())
+
+    def _forget_deleted(self, owner: Metadata, address: Address) -> None:
+        self._deleted.get(owner.uid, set()).discard(address)
 
 
 def note_refusal(done: Applied, item: Object, error: ClusterRefused | WebhookSilent, what: str = "") -> None:

@@ -42,6 +42,7 @@ from crowetrade_operator_tests.samples import (
 )
 from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import WAIT_SECONDS, end, until
+from crowetrade_process.identity.holder import Identity
 
 Object = dict[str, Any]
 log = structlog.get_logger()
@@ -327,10 +328,10 @@ def _tell_end(task: asyncio.Task[None]) -> None:
 
 @contextlib.asynccontextmanager
 async def started(
-    settings: Settings, wall_clock: Callable[[], float] = time.time
+    settings: Settings, wall_clock: Callable[[], float] = time.time, identity: Identity | None = None
 ) -> AsyncIterator[tuple[Operator, asyncio.Task[None]]]:
     """An operator that may have to wait, or that will end by itself; its task says how."""
-    operator = Operator(settings, asyncio.Event(), wall_clock=wall_clock)
+    operator = Operator(settings, asyncio.Event(), identity, wall_clock=wall_clock)
     task = asyncio.create_task(operator.run())
     task.add_done_callback(_tell_end)
     try:
@@ -342,9 +343,11 @@ async def started(
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, wall_clock: Callable[[], float] = time.time) -> AsyncIterator[Operator]:
+async def running(
+    settings: Settings, wall_clock: Callable[[], float] = time.time, identity: Identity | None = None
+) -> AsyncIterator[Operator]:
     """An operator that works; it must end cleanly."""
-    async with started(settings, wall_clock) as (operator, task):
+    async with started(settings, wall_clock, identity) as (operator, task):
         await working(operator, task)
         yield operator
     task.result()

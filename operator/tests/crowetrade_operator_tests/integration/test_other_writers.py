@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade.config.v1 import config_pb2
 from crowetrade_operator import metrics
 from crowetrade_operator.cluster.resources import (
     CONFIG_MAPS,
@@ -21,8 +22,9 @@ from crowetrade_operator.cluster.resources import (
     ApiResource,
 )
 from crowetrade_operator.reconcile import writes
+from crowetrade_operator_tests.decide.scenes import position
 from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
-from crowetrade_operator_tests.samples import change, strategy_manifest
+from crowetrade_operator_tests.samples import account, change, strategy_manifest
 from crowetrade_operator_tests.waiting import counted, until
 
 pytestmark = pytest.mark.integration
@@ -459,3 +461,35 @@ async def test_a_deleted_child_is_told(desk: Desk) -> None:
         event = await desk.told("sim-fx", "ChildRepaired")
         assert event["note"] == "Service venue-sim-fx was deleted, and was made again."
         assert await desk.exists(SERVICES, GATEWAY)
+
+
+async def test_who_deletes_a_child_again_and_again_while_its_venue_is_deleted_is_told_and_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "FIRST_DELAY", 2.0)
+    service = ("Service", desk.namespace, GATEWAY)
+    async with trading(desk, change(strategy_manifest(), "spec.deletionPolicy", "Flatten")) as gateway:
+        gateway.says(accounts=[account(positions=[position("1000")])])
+        await desk.holds("1000 EUR-USD")
+        for resource, name in ((VENUES, "sim-fx"), (STRATEGIES, "ema")):
+            await desk.delete(resource, name)
+        await desk.state(config_pb2.TRADING_STATE_FLATTEN)
+        await desk.delete(SERVICES, AGENTS)
+        for _ in range(writes.AT_ONCE):
+            await desk.delete(SERVICES, GATEWAY)
+            await until("the Service to be made again", lambda: desk.exists(SERVICES, GATEWAY))
+        event = await desk.told("sim-fx", "ChildContested")
+        assert event["note"].startswith("Service venue-sim-fx was deleted, and was made again. ")
+
+        await desk.delete(SERVICES, GATEWAY)
+        await until("the deletion to be seen", lambda: desk.parts.context.cache.get(*service) is None)
+        await desk.idle()
+        assert not await desk.exists(SERVICES, GATEWAY)
+        await until("the next repair", lambda: desk.exists(SERVICES, GATEWAY))
+        await desk.idle()
+        assert len(await desk.events("sim-fx", "ChildContested")) == 1
+        assert len(await desk.events("sim-fx", "ChildRepaired")) == writes.AT_ONCE - 1
+        assert not await desk.exists(SERVICES, AGENTS), "nobody needs agents of a Strategy that is deleted"
+        gateway.says(accounts=[account(stopped=True, positions=[position("0")])])
+        await desk.gone(STRATEGIES, "ema")
+        await desk.gone(VENUES, "sim-fx")

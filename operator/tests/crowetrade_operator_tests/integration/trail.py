@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nats.js.errors import NotFoundError
 
 from crowetrade import subjects
@@ -13,9 +15,9 @@ Row = tuple[str, str, str, str]
 """Action, namespace, name and reason."""
 
 
-async def told(nats_url: str) -> list[Row]:
-    """All events, oldest first."""
-    async with nats_client(nats_url) as bus:
+async def told(nats_url: str, **options: Any) -> list[Row]:
+    """All events, oldest first; `options` are those of `connect`."""
+    async with nats_client(nats_url, **options) as bus:
         jetstream = bus.jetstream()
         try:
             last = (await jetstream.stream_info(subjects.AUDIT_STREAM)).state.last_seq

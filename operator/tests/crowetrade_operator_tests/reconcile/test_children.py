@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from crowetrade_api.names import Key, Kind
+from crowetrade_api.names import STRATEGY_LABEL, Key, Kind
 from crowetrade_api.v1alpha1.meta import Metadata
 from crowetrade_operator.cluster import compare
-from crowetrade_operator.cluster.cache import Cache
+from crowetrade_operator.cluster.cache import Cache, address_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.events import Recorder
-from crowetrade_operator.cluster.resources import CONFIG_MAPS, STRATEGIES
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, STRATEGIES, ApiResource
 from crowetrade_operator.reconcile import children
 from crowetrade_operator.reconcile.children import ChildWriter
 from crowetrade_operator_tests.samples import strategy_manifest
@@ -26,7 +26,7 @@ def _config_map(owner: Metadata, text: str) -> Object:
     metadata = {
         "name": "strategy-ema",
         "namespace": owner.namespace,
-        "labels": {"app.kubernetes.io/managed-by": "crowetrade-operator"},
+        "labels": {"app.kubernetes.io/managed-by": "crowetrade-operator", STRATEGY_LABEL: owner.name},
         "ownerReferences": [{**reference, "controller": True}],
     }
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"text": text}}
@@ -67,3 +67,35 @@ async def test_a_child_is_compared_again_when_it_has_changed(
     assert compared[1:] == [changed["metadata"]["resourceVersion"]]
     found = await cluster.get(CONFIG_MAPS, namespace, "strategy-ema")
     assert found["data"] == {"text": "first"}, "and is put back"
+
+
+async def test_what_goes_with_its_owner_is_no_repair_for_the_next_one(cluster: Cluster, namespace: str) -> None:
+    """The watch of another kind may bring that the owner has gone after what the garbage collector did for that."""
+    cache, key = Cache(), Key(Kind.STRATEGY, namespace, "ema")
+    writer = ChildWriter(cluster, cache, Recorder(cluster, "test"))
+
+    async def made() -> tuple[Object, Object]:
+        """A Strategy and its child."""
+        stored = await cluster.create(STRATEGIES, namespace, strategy_manifest(namespace=namespace))
+        cache.put({**stored, "apiVersion": STRATEGIES.api_version, "kind": STRATEGIES.kind})
+        child = _config_map(Metadata.model_validate(stored["metadata"]), "first")
+        await writer.apply(key, Metadata.model_validate(stored["metadata"]), [child])
+        return stored, child
+
+    async def deleted(resource: ApiResource, name: str) -> None:
+        await cluster.delete(resource, namespace, name)
+        known = cache.get(resource.kind, namespace, name)
+        assert known is not None
+        latest = await cluster.create(CONFIG_MAPS, namespace, {"metadata": {"generateName": "version-"}})
+        version = latest["metadata"]["resourceVersion"]
+        cache.remove({**known, "metadata": {**known["metadata"], "resourceVersion": version}})
+
+    owner, child = await made()
+    await deleted(CONFIG_MAPS, "strategy-ema")
+    await writer.apply(key, Metadata.model_validate(owner["metadata"]), [child])
+    assert writer.writes.repairs(address_of(child)) == 1
+    await deleted(CONFIG_MAPS, "strategy-ema")
+    await deleted(STRATEGIES, "ema")
+    await made()
+    assert writer.writes.repairs(address_of(child)) == 1
+    assert not writer._deleted, "of those that are gone nothing is kept"

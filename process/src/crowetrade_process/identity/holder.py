@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
@@ -114,9 +115,14 @@ class Identity:
         """For clients; stays the same object, and each connection that is opened takes what is valid then."""
         return CurrentContext(self._current_context)
 
-    def on_refusal(self, listener: Callable[[Refusal], None]) -> None:
-        """Calls back with each peer that is refused."""
+    @contextmanager
+    def telling_refusals(self, listener: Callable[[Refusal], None]) -> Iterator[None]:
+        """Meanwhile calls back with each peer that is refused."""
         self._refusal_listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._refusal_listeners.remove(listener)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Calls back when the certificate or whom to trust has changed."""

@@ -121,6 +121,15 @@ def test_the_renewal_is_at_the_share_or_a_little_before(minutes: int, share: flo
     assert at <= START + lifetime * share + timedelta(seconds=1)
 
 
+async def test_refusals_are_told_for_as_long_as_somebody_asks_for_them(source: SourceOfTests, clock: Clock) -> None:
+    told: list[Refusal] = []
+    identity = Identity(source, TRUST_DOMAIN, now=clock, sleep=clock.sleep)
+    with identity.telling_refusals(told.append):
+        refusal = identity.refuse(Reason.REVOKED, "first")
+    identity.refuse(Reason.REVOKED, "second")
+    assert told == [refusal]
+
+
 async def test_a_revocation_is_told_once_and_a_list_that_is_made_anew_is_none(
     source: SourceOfTests, clock: Clock
 ) -> None:
