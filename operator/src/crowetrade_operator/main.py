@@ -158,8 +158,9 @@ class Operator:
 
     async def run(self) -> None:
         """Runs until `stopping` is set, or until something that must not end has ended (then it raises)."""
-        # A bus or an API server that is down is no reason to take the operator out of service. But the leader may go when
-        # another one can take its place. Of a shard, one that waits reads nothing.
+        # A bus or an API server that is down is no reason to take the operator out of service. But a leader that is
+        # replaced ends when another one is ready, so that one must be able to take its place. One that waits for a
+        # shard reads nothing.
         self._health.set_ready("cluster", bool(self.settings.shard_label), "reading the cluster")
         await self._health.serve(self.settings.http_port)
         self.http_port = self._health.port

@@ -23,7 +23,6 @@ from crowetrade_operator.settings import from_environment
 from crowetrade_operator_tests.samples import venue_manifest
 from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import until
-from crowetrade_process.health import Health
 
 WRONG = {
     "no namespace": ({"OPERATOR_NAMESPACE": ""}, "OPERATOR_NAMESPACE is not set"),
@@ -116,7 +115,7 @@ async def test_an_identity_that_nobody_renews_any_more_ends_it(monkeypatch: pyte
     operator = main.Operator(from_environment({"OPERATOR_NAMESPACE": "system"}), asyncio.Event(), identity)  # type: ignore[arg-type]
     monkeypatch.setattr(operator, "_work", forever)
     elector: Any = SimpleNamespace(take=not_yet, acquire=forever)
-    task = asyncio.create_task(operator._keep_identity(Health()))
+    task = asyncio.create_task(operator._keep_identity())
     deletions = asyncio.create_task(operator._record_deletions())
     with pytest.raises(RuntimeError, match=r"identity has ended: ValueError\('no certificate'\)"):
         await operator._elect_and_work(elector, elector, task, deletions)

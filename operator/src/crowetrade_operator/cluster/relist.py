@@ -263,6 +263,7 @@ class Relist:
             return False
         if self.unreadable.pop(namespace, None) is not None:
             metrics.NAMESPACE_UNREADABLE.remove(namespace)
+            self._news.set()
             log.info("namespace_readable", namespace=namespace or "all")
         return True
 

@@ -49,8 +49,8 @@ class Watches:
         self._started.put_nowait(tuple(namespaces))
 
     def list_again(self, resource: ApiResource, namespace: str) -> None:
-        """Lists a kind of a namespace soon, because kopf has listed it and watches it from there: what was deleted before
-        that is told by nobody else."""
+        """Lists a kind of a namespace soon, because kopf has listed it and watches it from there: nobody else tells
+        what was deleted before that."""
         if (resource, namespace) not in self._waiting:
             self._waiting.add((resource, namespace))
             self._to_list.put_nowait((resource, namespace))

@@ -27,9 +27,17 @@ async def _get(operator: Operator, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
+async def _ready(operator: Operator) -> None:
+    async def answers() -> bool:
+        return await _get(operator, "/readyz") == (200, "ok\n")
+
+    await until("it to be ready", answers)
+
+
 @pytest.fixture
 async def busy(desk: Desk) -> Desk:
-    """A desk whose operator has had something to do."""
+    """A desk whose operator is ready, and has had something to do."""
+    await _ready(desk.operator)
     await desk.create(RISK_LIMITS, limit_manifest())
     await desk.condition(RISK_LIMITS, "fx-desk", "Ready", "True", "NothingInScope")
     return desk
@@ -57,11 +65,7 @@ async def test_one_that_does_not_watch_all_that_it_reads_is_not_ready(
             assert await _get(operator, "/readyz") == (503, "cluster: reading the cluster\n")
             assert (await _get(operator, "/healthz"))[0] == 200, "a restart would not help"
             proxy.forbidden_watches = frozenset()
-
-            async def ready() -> bool:
-                return (await _get(operator, "/readyz"))[0] == 200
-
-            await until("it to watch all", ready)
+            await _ready(operator)
 
 
 async def test_metrics_speak_of_work_queue_api_and_bus(desk: Desk) -> None:
