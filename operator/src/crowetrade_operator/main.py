@@ -434,7 +434,7 @@ class Operator:
             async with contextlib.AsyncExitStack() as stack:
                 await stack.enter_async_context(self._writing(trail, "crowetrade-operator-audit"))
                 if self.identity is not None:
-                    stack.enter_context(self.identity.telling_refusals(Refusals(trail).refused))
+                    stack.callback(self.identity.on_refusal(Refusals(trail).refused))
                 yield self.parts
         finally:
             # The namespaces may go to another shard; a leader that stops has done it already.

@@ -87,7 +87,7 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             venue = venue_of(file, environment, clock, keeper)
             trail = gateway_trail(file.namespace, file.name, pod.name, identity)
             if identity is not None:
-                stack.enter_context(identity.telling_refusals(Refusals(trail).refused))
+                identity.on_refusal(Refusals(trail).refused)
             if keeper is not None:
                 keeper.on_use(lambda new, old: trail.record(keys_used(file.namespace, file.name, new, old)))
             async with (

@@ -130,9 +130,6 @@ class Bus:
         self._fault_listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._judging: asyncio.Task[None] | None = None
-        if identity is not None:
-            identity.on_change(self._wake.set)
-            identity.on_revocation(self._judge_again)
 
     def on_gateway(self, listener: GatewayListener) -> None:
         """Calls back when a gateway said something new."""
@@ -152,10 +149,12 @@ class Bus:
 
     async def run(self) -> None:
         """Connects, ensures, keeps both up, and reads what comes, until cancelled."""
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.close)
+            if self._identity is not None:
+                stack.callback(self._identity.on_change(self._wake.set))
+                stack.callback(self._identity.on_revocation(self._judge_again))
             await together(self._stay_connected(), self._read_on())
-        finally:
-            await self.close()
 
     async def _stay_connected(self) -> None:
         while True:

@@ -705,5 +705,7 @@ async def test_it_connects_by_tls_from_when_the_operator_has_a_certificate(tmp_p
             write_identity(tmp_path / "operator", ours.issue_to(name), ours)
             assert await identity.refresh()
             await until("the bus to be connected", lambda: found.connected)
+        kept = [*identity._listeners, *identity._revocation_listeners]
+        assert not kept, "an operator that gives up a shard would keep all that it knew of it"
     finally:
         server.stop()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Self
+from functools import partial
+from typing import Self, TypeVar
 
 import structlog
 from cryptography import x509
@@ -35,6 +35,10 @@ JITTER = 0.05
 
 Report = Callable[[bool, str], None]
 """Whether there is an identity, and why not."""
+End = Callable[[], None]
+"""Ends the calls to a listener: who listens may be over before the process is, and is kept for as long as it is
+called."""
+L = TypeVar("L")
 
 log = structlog.get_logger(__name__)
 
@@ -115,22 +119,17 @@ class Identity:
         """For clients; stays the same object, and each connection that is opened takes what is valid then."""
         return CurrentContext(self._current_context)
 
-    @contextmanager
-    def telling_refusals(self, listener: Callable[[Refusal], None]) -> Iterator[None]:
-        """Meanwhile calls back with each peer that is refused."""
-        self._refusal_listeners.append(listener)
-        try:
-            yield
-        finally:
-            self._refusal_listeners.remove(listener)
+    def on_refusal(self, listener: Callable[[Refusal], None]) -> End:
+        """Calls back with each peer that is refused."""
+        return _listen(self._refusal_listeners, listener)
 
-    def on_change(self, listener: Callable[[], None]) -> None:
+    def on_change(self, listener: Callable[[], None]) -> End:
         """Calls back when the certificate or whom to trust has changed."""
-        self._listeners.append(listener)
+        return _listen(self._listeners, listener)
 
-    def on_revocation(self, listener: Callable[[], None]) -> None:
+    def on_revocation(self, listener: Callable[[], None]) -> End:
         """Calls back when a certificate is known to be revoked that was not before: who has let it in judges again."""
-        self._revocation_listeners.append(listener)
+        return _listen(self._revocation_listeners, listener)
 
     async def start(self, report: Report = lambda ok, why: None) -> None:
         """Returns with a certificate, however often it has to ask; `report` is called from now on at each change."""
@@ -263,3 +262,8 @@ class Identity:
         if self._context is None:
             raise IdentityUnavailable("the process has no certificate yet")
         return self._context
+
+
+def _listen(listeners: list[L], listener: L) -> End:
+    listeners.append(listener)
+    return partial(listeners.remove, listener)

@@ -24,7 +24,7 @@ from nats.errors import Error as NatsError
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE_CONNECTION
 
 from crowetrade_process.identity.errors import IdentityUnavailable
-from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.holder import End, Identity
 
 RECONNECT_WAIT_SECONDS = 1
 CONNECT_SECONDS = 5
@@ -130,6 +130,8 @@ class BusClient(TlsClient):
         self._renewal: asyncio.Task[None] | None = None
         self._judging: asyncio.Task[None] | None = None
         self._replacing = False
+        # What ends the calls of its identity.
+        self._ends: list[End] = []
         self._may_ask, self._nothing_asked, self._back = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._may_ask.set()
         self._nothing_asked.set()
@@ -163,8 +165,10 @@ class BusClient(TlsClient):
         )
         if identity is not None:
             client._shown = client._certificate()
-            identity.on_change(client._look_at_certificate)
-            identity.on_revocation(client._judge_again)
+            client._ends = [
+                identity.on_change(client._look_at_certificate),
+                identity.on_revocation(client._judge_again),
+            ]
         return client
 
     async def request(
@@ -255,6 +259,12 @@ class BusClient(TlsClient):
             self._may_ask.set()
 
     # What nats-py does not offer to change, and so its private methods:
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        await super()._close(status, do_cbs)
 
     async def _process_err(self, err_msg: str) -> None:
         if PERMISSIONS_ERR in err_msg or STALE_CONNECTION in err_msg:

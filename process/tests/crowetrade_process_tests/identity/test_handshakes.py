@@ -41,7 +41,8 @@ async def test_who_is_refused_before_the_first_call_is_counted_with_the_reason(r
     shown = (issued.key_pem, issued.pem) if issued is not None else (None, None)
     before = refused(reason)
     async with serving(gateway) as target:
-        with counted_handshakes(gateway), gateway.telling_refusals(told.append):
+        gateway.on_refusal(told.append)
+        with counted_handshakes(gateway):
             with pytest.raises(grpc.aio.AioRpcError):
                 await ask(target, grpc.ssl_channel_credentials(OURS.pem, *shown))
             await until("the refusal to be counted", lambda: refused(reason) > before)

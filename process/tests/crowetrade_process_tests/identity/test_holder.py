@@ -121,12 +121,14 @@ def test_the_renewal_is_at_the_share_or_a_little_before(minutes: int, share: flo
     assert at <= START + lifetime * share + timedelta(seconds=1)
 
 
-async def test_refusals_are_told_for_as_long_as_somebody_asks_for_them(source: SourceOfTests, clock: Clock) -> None:
-    told: list[Refusal] = []
+async def test_who_listens_no_more_is_not_called_and_the_others_are(source: SourceOfTests, clock: Clock) -> None:
+    told, others = list[Refusal](), list[Refusal]()
     identity = Identity(source, TRUST_DOMAIN, now=clock, sleep=clock.sleep)
-    with identity.telling_refusals(told.append):
-        refusal = identity.refuse(Reason.REVOKED, "first")
-    identity.refuse(Reason.REVOKED, "second")
+    end = identity.on_refusal(told.append)
+    identity.on_refusal(others.append)
+    refusal = identity.refuse(Reason.REVOKED, "first")
+    end()
+    assert others == [refusal, identity.refuse(Reason.REVOKED, "second")]
     assert told == [refusal]
 
 

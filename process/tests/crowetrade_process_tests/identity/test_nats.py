@@ -231,13 +231,15 @@ async def test_a_connection_that_has_fallen_silent_is_replaced_at_once(wire: Wir
 
 
 async def test_a_client_ends_while_the_server_ends_no_handshake(wire: Wire, tmp_path: Path) -> None:
-    client, _, reported = await strategy_over(wire, tmp_path)
+    client, strategy, reported = await strategy_over(wire, tmp_path)
     wire.fall_silent()
     await client.force_reconnect()
     await until("a handshake to take too long", lambda: reported.count(False) > 1, 2 * SECONDS)
     async with asyncio.timeout(SECONDS):
         await client.close()
     assert client.is_closed
+    identity = strategy.identity
+    assert not [*identity._listeners, *identity._revocation_listeners], "its identity keeps it no more"
 
 
 async def test_a_certificate_is_shown_after_a_server_that_ended_no_handshake(wire: Wire, tmp_path: Path) -> None:
