@@ -85,7 +85,7 @@ def backtest(
     candidates, refused = _candidates(paths, settings, namespace)
     recordings = Recordings(environment)
     if folds:
-        _walk_forward(candidates, recordings, asked, folds, metric, cores, out)
+        _walk_forward(candidates, refused, recordings, asked, folds, metric, cores, out)
     elif len(candidates) + len(refused) > 1:
         _sweep(candidates, refused, recordings, asked, metric, cores, out)
     else:
@@ -137,6 +137,7 @@ def _sweep(
 
 def _walk_forward(
     candidates: Sequence[Candidate],
+    refused: Sequence[RefusedRow],
     recordings: Recordings,
     asked: Range,
     folds: int,
@@ -149,7 +150,7 @@ def _walk_forward(
         span = span_of([recordings.of(file) for file in candidates[0].plan.traded], asked)
         found, results = runner.walk_forward(span, folds, metric)
     whole = joined(results)
-    metrics = save_run(whole, out, found)
+    metrics = save_run(whole, out, found, refused)
     Console().print(folds_table(found))
     _show(whole, metrics)
     typer.echo(f"{len(found)} tested, each with the values that were best before it" + _written(out, store.REPORT))

@@ -18,6 +18,7 @@ from crowetrade_cli.results.folds import Fold
 from crowetrade_cli.results.metrics import HOUR_NS, RunMetrics, annualised_from
 from crowetrade_cli.results.pages import render
 from crowetrade_cli.results.result import Fill, LimitUse, Result
+from crowetrade_cli.results.sweep import LISTED_ROWS, RefusedRow
 from crowetrade_cli.results.tables import all_label
 from crowetrade_cli.results.trips import RoundTrip, round_trips
 
@@ -49,9 +50,13 @@ class LimitRow:
 
 
 def report_page(
-    result: Result, metrics: RunMetrics, curves: Mapping[tuple[str, str], Curve], folds: Sequence[Fold] = ()
+    result: Result,
+    metrics: RunMetrics,
+    curves: Mapping[tuple[str, str], Curve],
+    folds: Sequence[Fold] = (),
+    refused: Sequence[RefusedRow] = (),
 ) -> str:
-    """The page of a run, or of the joined tests of folds."""
+    """The page of a run, or of the joined tests of folds, with the combinations among which they could not choose."""
     instruments = instrument_curves(result)
     names = labels([facts.id for facts in result.strategies])
     venues = labels(sorted({venue for venue, _ in result.instruments}))
@@ -64,6 +69,8 @@ def report_page(
         names=names,
         venues=venues,
         folds=folds,
+        refused=refused,
+        listed=LISTED_ROWS,
         fold_names=short_names(list(folds[0].parameters)) if folds else {},
         warnings=warnings_of(result, metrics),
         money_charts=_money_charts(result, curves, metrics, names),

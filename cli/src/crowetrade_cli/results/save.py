@@ -12,10 +12,14 @@ from crowetrade_cli.results.metrics import RunMetrics, run_metrics
 from crowetrade_cli.results.report import report_page
 from crowetrade_cli.results.result import Result
 from crowetrade_cli.results.rows import equity_rows, fill_rows, holding_rows
+from crowetrade_cli.results.sweep import RefusedRow
 
 
-def save_run(result: Result, folder: Path | None, folds: Sequence[Fold] = ()) -> RunMetrics:
-    """The figures of a run, or of the joined tests of folds; where there is a folder, all of it is written there.
+def save_run(
+    result: Result, folder: Path | None, folds: Sequence[Fold] = (), refused: Sequence[RefusedRow] = ()
+) -> RunMetrics:
+    """The figures of a run, or of the joined tests of folds; where there is a folder, all of it is written there, with the
+    combinations that the folds could not choose.
 
     Raises WrongUse where the folder holds something else than an earlier result: ask store.refuse_foreign before the
     run, which may be long.
@@ -30,7 +34,7 @@ def save_run(result: Result, folder: Path | None, folds: Sequence[Fold] = ()) ->
         store.FILLS: store.write_table(lambda: fill_rows(result.fills)),
         store.EQUITY: store.write_table(lambda: equity_rows(result.strategies, curves)),
         store.HOLDINGS: store.write_table(lambda: holding_rows(result.holdings)),
-        store.REPORT: store.write_text(report_page(result, metrics, curves, folds)),
+        store.REPORT: store.write_text(report_page(result, metrics, curves, folds, refused)),
     }
     if folds:
         files[store.FOLDS] = store.write_json(tuple[Fold, ...], tuple(folds))

@@ -321,9 +321,13 @@ def test_combinations_that_a_model_refuses_are_counted_beside_the_others(desk: P
 
 
 def test_folds_choose_among_what_the_model_admits(desk: Path, run: Run) -> None:
-    ended = run("backtest", "manifests", "--set", f"{FAST}=3..9", "--folds", "2", "--metric", "pnl")
+    grid = f"{FAST}=3..9"
+    ended = run("backtest", "manifests", "--set", grid, "--folds", "2", "--metric", "pnl", "--out", "out")
     assert (ended.code, ended.err) == (0, "")
     assert "a model refuses it: 5 of 7 combinations" in ended.out
+    page = (desk / "out" / "report.html").read_text()
+    for fast in range(5, 10):
+        assert re.search(rf'<td class="n">{fast}</td><td>[^<]*fast \({fast}\) must be less than slow \(5\)</td>', page)
 
 
 def test_one_core_and_several_give_the_same_sweep(desk: Path, run: Run) -> None:
