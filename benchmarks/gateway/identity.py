@@ -149,7 +149,7 @@ async def _renewals(certificates: Certificates, strategies: dict[str, Identity],
     return [
         durations("gateway.renewal", "ms", taken, renewals=RENEWALS, orders_per_second=ORDERS_PER_SECOND),
         durations("gateway.renewal_quiet", "ms", quiet, orders_per_second=ORDERS_PER_SECOND),
-        figure("gateway.renewal_lost", "orders", [lost], of=len(taken)),
+        figure("gateway.renewal_lost", "orders", [len(lost)], of=len(taken), why=lost),
     ]
 
 
@@ -170,7 +170,7 @@ async def _authority_replaced(opened: list[Session], replacing: Coroutine[None, 
     taken, lost = await _orders(opened, asyncio.create_task(replacing))
     return [
         durations("gateway.authority", "ms", taken, orders_per_second=ORDERS_PER_SECOND),
-        figure("gateway.authority_lost", "orders", [lost], of=len(taken)),
+        figure("gateway.authority_lost", "orders", [len(lost)], of=len(taken), why=lost),
     ]
 
 
@@ -194,22 +194,21 @@ async def _replace_authority(
             await one_order(session)
 
 
-async def _orders(opened: list[Session], until: asyncio.Task[None]) -> tuple[list[int], int]:
-    """What each order took, and how many have had no answer."""
+async def _orders(opened: list[Session], until: asyncio.Task[None]) -> tuple[list[int], list[str]]:
+    """What each order took, and why others have had no answer."""
     taken: list[int] = []
-    lost = 0
+    lost: list[str] = []
     between = SESSIONS / ORDERS_PER_SECOND
 
     async def trade(session: Session, first: float) -> None:
-        nonlocal lost
         due = first
         while not until.done():
             await asyncio.sleep(max(due - time.monotonic(), 0))
             due += between
             try:
                 taken.append(await asyncio.wait_for(one_order(session), ANSWER_SECONDS))
-            except (TimeoutError, RuntimeError):
-                lost += 1
+            except (TimeoutError, RuntimeError) as error:
+                lost.append(str(error) or f"nothing within {ANSWER_SECONDS:g} s")
                 return
 
     start = time.monotonic()

@@ -18,8 +18,8 @@ from crowetrade_cli.results.sweep import RefusedRow
 def save_run(
     result: Result, folder: Path | None, folds: Sequence[Fold] = (), refused: Sequence[RefusedRow] = ()
 ) -> RunMetrics:
-    """The figures of a run, or of the joined tests of folds; where there is a folder, all of it is written there, with the
-    combinations that the folds could not choose.
+    """The figures of a run, or of the joined tests of folds; where there is a folder, all of it is written there,
+    with the combinations that the folds could not choose.
 
     Raises WrongUse where the folder holds something else than an earlier result: ask store.refuse_foreign before the
     run, which may be long.
