@@ -264,7 +264,7 @@ bench-operator-large: export BENCH_VENUES := 100
 bench-operator-large: export BENCH_NAMESPACES := 50
 bench-operator-large: export BENCH_SECONDS := 30
 bench-operator-large: export BENCH_GROWTH := 1000,3000,10000
-bench-operator-large: bench-operator ## The same with 10,000 Strategies on 100 venues; about half an hour on two quiet cores
+bench-operator-large: bench-operator ## The same with 10,000 Strategies on 100 venues; about 45 minutes on two quiet cores
 
 .PHONY: bench-network
 bench-network: $(STAMP) ## Measure how soon a NetworkPolicy is in force on the cluster of the demo

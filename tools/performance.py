@@ -32,7 +32,8 @@ benchmarks/operator/, benchmarks/risk/ and benchmarks/network.py: `backtest.vs_*
 divided by those of the peer, whose environment `make bench-backtest` makes; `operator.*` is explained in
 docs/scaling.md, and `operator.cold.growth` is the highest of its `operator.cold.ms_per_strategy.N` divided by the
 lowest. p50 and p99 are nearest-rank percentiles of `n` values. The load is the machine's load average when the figure
-was complete: what was measured while it was above the number of cores was measured beside other work.
+was complete, which the benchmark's own processes raise, too: those of operator.* are an API server, etcd, NATS and the
+reports of all pods, and take 3 to 4 by themselves.
 `machine.python_loop` (10,000 additions) and `machine.synced_write` (500 bytes to the disk) say how fast the machine was
 in this run.
 

@@ -5,6 +5,7 @@ reasons from their lists."""
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from crowetrade_api.conditions import WHEN_TRUE_BAD, ConditionType
 from crowetrade_api.model import DocumentedEnum
 from crowetrade_api.reasons import EventReason, Reason, WaitingReason
 from crowetrade_cli.main import application
+from crowetrade_operator.settings import from_environment
 
 ROOT = Path(__file__).parent.parent
 FOLDER = Path("docs/reference")
@@ -30,6 +32,27 @@ METRICS = {
     "Every process: audit trail": Path("process/src/crowetrade_process/audit/metrics.py"),
 }
 VALUES = Path("charts/crowetrade/values.yaml")
+VARIABLES = {
+    "WORKERS": ("workers", "Reconciles at once."),
+    "STATUS_WRITES_PER_SECOND": (
+        "status_writes_per_second",
+        "So many statuses are written for their figures alone, over all objects.",
+    ),
+    "RESYNC_SECONDS": ("resync_seconds", "In so long everything is looked at once, spread evenly. Seconds."),
+    "SILENT_AFTER_SECONDS": (
+        "silent_after_seconds",
+        "A gateway or an agent that has not reported for so long is silent. Seconds, at least 7.",
+    ),
+    "STOP_DEADLINE_SECONDS": (
+        "stop_deadline_seconds",
+        "So long a deletion waits at most until gateways confirm that nothing is open. Seconds.",
+    ),
+    "LEASE_DURATION_SECONDS": ("lease.duration", "So long after its last renewal the Lease is another's. Seconds."),
+    "LEASE_RENEW_SECONDS": ("lease.renew", "So long a leader tries to renew before it ends. Seconds."),
+    "LEASE_RETRY_SECONDS": ("lease.retry", "Between two tries for the Lease, and two looks at it. Seconds."),
+    "LOG_LEVEL": ("log_level", "The least severe that is logged."),
+}
+"""By variable: the field of the operator's Settings, and what it is."""
 _TYPES = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram"}
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z][A-Za-z0-9]*):(?: +(?P<value>\S.*))?$")
 
@@ -82,9 +105,24 @@ def metrics() -> str:
 
 
 def settings() -> str:
-    """Every value of the chart."""
+    """Every value of the chart, and what else the operator reads."""
     rows = _values((ROOT / VALUES).read_text())
-    return _head("Settings", f"`{VALUES}`") + "\n" + _table(("value", "default", "what it is"), rows)
+    parts = [_head("Settings", f"`{VALUES}` and the operator's defaults"), _table(("value", "default", "what it is"), rows)]
+    parts.append("## Variables of the operator\n\nFor `operator.env`; the chart sets the others that it reads.\n")
+    parts.append(_table(("variable", "default", "what it is"), _variables()))
+    return "\n".join(parts)
+
+
+def _variables() -> Iterator[tuple[str, str, str]]:
+    """Each with its default. Raises RuntimeError for one that the operator does not read."""
+    needed = {"OPERATOR_NAMESPACE": "system"}
+    for name, (field, what) in VARIABLES.items():
+        read = operator.attrgetter(field)
+        default = read(from_environment(needed))
+        other = "DEBUG" if isinstance(default, str) else str(default + 1)
+        if read(from_environment({**needed, name: other})) == default:
+            raise RuntimeError(f"the operator does not read {name}")
+        yield f"`{name}`", f"`{default}`", what
 
 
 def conditions() -> str:

@@ -71,6 +71,7 @@ EDITS: dict[ApiResource, dict[str, Patch]] = {
         "one more way out": _add("/spec/egress/-", {}),
         "every port": _remove("/spec/ingress/0/ports"),
         "no way out": _remove("/spec/egress"),
+        "whatever way out": _change("/spec/policyTypes", ["Ingress"]),
         **_METADATA,
     },
     SERVICES: {
@@ -81,6 +82,8 @@ EDITS: dict[ApiResource, dict[str, Patch]] = {
         "one more port": _add("/spec/ports/-", {"name": "more", "port": 9999, "targetPort": 9999, "protocol": "TCP"}),
         "an address outside": _add("/spec/externalIPs", ["203.0.113.7"]),
         "pods that are not ready": _add("/spec/publishNotReadyAddresses", True),
+        "a name outside": _add("/spec/externalName", "example.com"),
+        "an address of a load balancer": _add("/spec/loadBalancerIP", "203.0.113.7"),
         **_METADATA,
     },
     DISRUPTION_BUDGETS: {
@@ -95,7 +98,9 @@ EDITS: dict[ApiResource, dict[str, Patch]] = {
         "more pods": _change("/spec/replicas", 3),
         "another image": _change(f"{_CONTAINER}/image", "other"),
         "a rollout that is paused": _add("/spec/paused", True),
+        "the node's network": _add("/spec/template/spec/hostNetwork", True),
         "the node's processes": _add("/spec/template/spec/hostPID", True),
+        "the node's shared memory": _add("/spec/template/spec/hostIPC", True),
         "another command": _add(f"{_CONTAINER}/args/-", "--more"),
         "a variable less": _remove(f"{_CONTAINER}/env/0"),
         **_METADATA,
@@ -107,6 +112,10 @@ GATEWAY_EDITS: dict[ApiResource, dict[str, Patch]] = {
         "a load balancer for some addresses": [
             *_change("/spec/type", "LoadBalancer"),
             *_add("/spec/loadBalancerSourceRanges", ["203.0.113.0/24"]),
+        ],
+        "a load balancer of a kind": [
+            *_change("/spec/type", "LoadBalancer"),
+            *_add("/spec/loadBalancerClass", "example.com/internal"),
         ],
     },
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.figures import Figure, Measure, NotMeasurable, figure
-from benchmarks.operator.edits import EDITS
+from benchmarks.operator.edits import EDITS, GATEWAY_EDITS
 from benchmarks.operator.fleet import Fleet, Plan, plan_from
 from benchmarks.operator.measured import Counts
 from benchmarks.operator.run import _as_taken, measures
@@ -206,6 +206,14 @@ def test_every_kind_of_child_is_edited_in_every_way() -> None:
         # Of these two, others may add what they like: it stays.
         stays = resource.plural in ("serviceaccounts", "configmaps")
         assert ways == {"replace", "remove"} | (set() if stays else {"add"}), resource.kind
+
+
+def test_every_field_that_is_ours_alone_is_edited() -> None:
+    for resource, edits in EDITS.items():
+        patches = [*edits.values(), *GATEWAY_EDITS.get(resource, {}).values()]
+        paths = {operation["path"] + "/" for patch in patches for operation in patch}
+        for field in resource.only_ours:
+            assert any(path.startswith(f"/{'/'.join(field)}/") for path in paths), (resource.kind, field)
 
 
 def test_requests_are_counted_without_those_of_the_lease_and_watches_apart() -> None:

@@ -503,6 +503,18 @@ class EventReason(DocumentedEnum):
 class WaitingReason(DocumentedEnum):
     """Why an agent does not trade, in its own words; models, stand-down rules and execution add theirs."""
 
-    ROLE_NOT_READY = "RoleNotReady", "Another role of the strategy does not answer."
-    GATEWAY_UNREACHABLE = "GatewayUnreachable", "There is no session with a gateway."
-    NO_MARKET_DATA = "NoMarketData", "No market data has arrived since the process started."
+    ROLE_NOT_READY = (
+        "RoleNotReady",
+        "Another role of the strategy does not answer.",
+        "Look at the pods of the strategy; they may just start.",
+    )
+    GATEWAY_UNREACHABLE = (
+        "GatewayUnreachable",
+        "There is no session with a gateway.",
+        "Look at the gateway's pod, and for a network policy of yours between the two.",
+    )
+    NO_MARKET_DATA = (
+        "NoMarketData",
+        "No market data has arrived since the process started.",
+        "Look at the venue: its VenueConnection says whether it is connected.",
+    )

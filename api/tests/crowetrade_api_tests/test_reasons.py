@@ -32,7 +32,7 @@ DONE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("words", "without"), [(Reason, WITHOUT_REMEDY), (EventReason, DONE)])
+@pytest.mark.parametrize(("words", "without"), [(Reason, WITHOUT_REMEDY), (EventReason, DONE), (WaitingReason, set())])
 def test_every_other_reason_says_what_to_do(words: type[DocumentedEnum], without: set[DocumentedEnum]) -> None:
     """As docs/troubleshooting.md promises."""
     assert {word for word in words if not word.remedy} == without

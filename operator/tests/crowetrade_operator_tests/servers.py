@@ -348,9 +348,12 @@ class NatsServer:
     """A NATS server on one port for its life, which can be stopped and started again; with JetStream unless not, and
     with mutual TLS alone where it has a directory with tls.crt, tls.key and ca.crt."""
 
-    def __init__(self, folder: Path, jetstream: bool = True, tls: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, jetstream: bool = True, tls: Path | None = None, address: str = "127.0.0.1"
+    ) -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
+        self._listens = ["-a", address] if address else []
         self._folder = folder
         self._jetstream = jetstream
         self._tls = tls
@@ -359,7 +362,7 @@ class NatsServer:
     def start(self) -> None:
         """Starts it and waits until it answers."""
         monitor, binary = free_port(), Path(sys.executable).parent / "nats-server"
-        command: list[str | Path] = [binary, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(monitor)]
+        command: list[str | Path] = [binary, *self._listens, "-p", str(self.port), "-m", str(monitor)]
         if self._jetstream:
             command += ["-js", "-sd", self._folder / "jetstream"]
         if self._tls is not None:

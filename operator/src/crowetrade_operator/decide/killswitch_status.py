@@ -112,7 +112,7 @@ def _status(
 
 
 def before_the_first() -> list[Condition]:
-    """Conditions that a new KillSwitch is compared with, so that one that is created engaged is told about, too."""
+    """Conditions that a new KillSwitch is compared with, so that one that is created engaged is recorded, too."""
     text = "The KillSwitch is new."
     return [
         condition(ConditionType.ENGAGED, False, Reason.NOT_ENGAGED, text),

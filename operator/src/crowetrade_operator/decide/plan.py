@@ -286,7 +286,7 @@ def paused(resource: Resource, carried_out: int) -> list[Condition]:
 
 
 def observed_generation(resource: Resource, previous: int) -> int:
-    """The generation that a status speaks of: while reconciling is paused, a change of the spec is not observed."""
+    """The generation that a status is about: while reconciling is paused, a change of the spec is not observed."""
     return max(previous, 0) if resource.paused else resource.metadata.generation
 
 

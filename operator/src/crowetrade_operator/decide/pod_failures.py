@@ -305,7 +305,7 @@ def recent_end_of(pod: Object, around: Circumstances) -> str | None:
 
 
 def _eviction(pod: Object, around: Circumstances) -> str | None:
-    """An eviction is told by the pod's reason, by its condition, or by an event alone: see `ended_in_silence`."""
+    """An eviction shows in the pod's reason, in its condition, or in an event alone: see `ended_in_silence`."""
     status = pod.get("status") or {}
     said, kubelet = str(status.get("message") or ""), _said_by_kubelet(status)
     warned = around.warnings.last.get(str(pod["metadata"].get("uid", "")))

@@ -101,7 +101,7 @@ def _status(deployment: Object) -> Object:
 
 
 def _seen(deployment: Object) -> bool:
-    """Whether the Deployment controller speaks of the present spec."""
+    """Whether the Deployment controller reports on the present spec."""
     observed = int(_status(deployment).get("observedGeneration") or 0)
     return observed >= int(deployment["metadata"].get("generation") or 0)
 

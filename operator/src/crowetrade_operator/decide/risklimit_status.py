@@ -167,7 +167,7 @@ def _divided(limit: RiskLimit, rules: Mapping[str, config_pb2.RiskRule]) -> str:
 
 def _breached(observed: Observed, previous: RiskLimitStatus) -> list[BreachStatus]:
     """Breaches that are latched anywhere in the namespace, whether the limit still binds there or not. Those of a
-    gateway that has said nothing yet stay, and those that a person has cleared until that is told (`plan`)."""
+    gateway that has reported nothing yet stay, and those that a person has cleared until that is recorded (`plan`)."""
     around, found = observed.around, {}
     cleared = observed.limit.cleared_breaches
     for item in previous.breached:

@@ -350,7 +350,7 @@ def _trading(
     parts: Sequence[Condition],
     halted: Condition | None,
 ) -> Condition:
-    """True while the gateways accept the strategy's orders, and its agents can send them. It speaks of what runs, which
+    """True while the gateways accept the strategy's orders, and its agents can send them. It is about what runs, which
     may be the configuration before."""
     type_, strategy, names = ConditionType.TRADING, observed.strategy, observed.strategy.spec.venues
     if strategy.deleting:

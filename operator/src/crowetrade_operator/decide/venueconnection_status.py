@@ -154,7 +154,7 @@ def _is_stopped(observed: ObservedVenue, halted: Condition | None) -> bool:
 
 
 def _strategies_refused(observed: ObservedVenue) -> Condition | None:
-    """Who names this venue and is not admitted; it is told on both sides, and stops nobody else."""
+    """Who names this venue and is not admitted; both sides report it, and it stops nobody else."""
     venue, around = observed.venue, observed.around
     if not isinstance(venue, VenueConnection):
         return None

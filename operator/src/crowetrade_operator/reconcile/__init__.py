@@ -1,1 +1,1 @@
-"""One module a kind: observe, decide, apply, report; and the queue that drives them."""
+"""The loop: a queue of keys, what is done for each kind, and the writes that follow from what `decide` decides."""

@@ -1,8 +1,8 @@
 """The operator's part of the audit trail: what people change, and what shows that no chain was tampered with.
 
 The end of every writer's chain is kept where whoever tampers with the bus cannot change it (see audit_kept). An end
-that is kept moves forward alone: a chain that ends before it, or does not hold that record any more, is told, and what
-is kept stays until a person takes the key away.
+that is kept moves forward alone: a chain that ends before it, or does not hold that record any more, is reported, and
+what is kept stays until a person takes the key away.
 
 Beside them is kept, per namespace, what the trail said last about each resource, so that what changes while no operator
 works is recorded by the next one that works there, in whichever shard. Only namespaces that this operator works in and
@@ -181,7 +181,7 @@ class AuditRecord:
             log.warning("audit_resources_not_kept_at_the_end", error=str(error) or type(error).__name__)
 
     def _ends_at_the_end(self) -> dict[str, str]:
-        """With the end of the own chain, from where the next operator reads on, if something is kept there anew."""
+        """With the end of the own chain, from where the next operator reads on, if something else is kept there."""
         if not self._unkept:
             return self._kept.ends
         ends, own, writer = read_ends(self._kept.ends), self._trail.end, self._trail.writer

@@ -24,7 +24,17 @@ CHANGES: dict[str, Object] = {
     "another name": {"dnsNames": ["venue-sim-fx.elsewhere.svc"]},
     "one more name": {"uris": ["spiffe://crowetrade/ns/x/sa/venue-sim-fx", "spiffe://crowetrade/ns/x/sa/other"]},
     "an address": {"ipAddresses": ["203.0.113.7"]},
+    "an address of mail": {"emailAddresses": ["desk@example.com"]},
+    "a name of another form": {"otherNames": [{"oid": "1.3.6.1.4.1.311.20.2.3", "utf8Value": "desk@example.com"}]},
+    "a common name": {"commonName": "venue-sim-fx"},
+    "a subject": {"subject": {"organizations": ["desk"]}},
+    "a subject as text": {"literalSubject": "CN=venue-sim-fx"},
     "a certificate authority": {"isCA": True},
+    "for whom it may sign": {"nameConstraints": {"critical": True, "permitted": {"dnsDomains": ["example.com"]}}},
+    "another usage": {"usages": ["code signing"]},
+    "labels of its Secret": {"secretTemplate": {"labels": {"team": "fx"}}},
+    "its key in another form": {"additionalOutputFormats": [{"type": "CombinedPEM"}]},
+    "its key in a store": {"keystores": {"jks": {"create": True, "passwordSecretRef": {"name": "p", "key": "p"}}}},
     "a weaker key": {"privateKey": {"algorithm": "RSA"}},
     "another issuer": {"issuerRef": {"name": "other"}},
 }
@@ -46,6 +56,11 @@ async def settings(settings: Settings, cluster: Cluster, namespace: str) -> Sett
 
     await until("the API server to serve Certificates", served)
     return replace(settings, issuer=Issuer("ca", "ClusterIssuer", "cert-manager.io"))
+
+
+def test_every_field_that_is_ours_alone_is_changed() -> None:
+    fields = {path[-1] for path in CERTIFICATES.only_ours}
+    assert fields <= {field for patch in CHANGES.values() for field in patch}
 
 
 async def test_a_certificate_is_for_its_pods_alone(desk: Desk) -> None:

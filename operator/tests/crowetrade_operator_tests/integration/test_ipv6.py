@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from crowetrade_operator.cluster.client import Cluster, connect
 from crowetrade_operator.cluster.resources import NAMESPACES, STRATEGIES
+from crowetrade_operator_tests.charts import CHART
 from crowetrade_operator_tests.servers import ApiServer, NatsServer, Wire, nats_client
 
 pytestmark = [
@@ -46,6 +48,19 @@ async def test_the_operators_client_reads(
             assert (await client.list(STRATEGIES, namespace))[0] == []
         finally:
             await client.close()
+
+
+async def test_a_server_that_is_given_no_address_is_reached_by_ipv6(tmp_path: Path) -> None:
+    """As the chart's, whose configuration names ports alone."""
+    server = NatsServer(tmp_path, jetstream=False, address="")
+    server.start()
+    try:
+        async with nats_client(f"nats://[::1]:{server.port}") as client:
+            await client.flush()
+    finally:
+        server.stop()
+    for file in (CHART / "files" / "nats").iterdir():
+        assert not re.search(r"^\s*(host|listen|net)\s*[:=]", file.read_text(), re.MULTILINE), file.name
 
 
 async def test_a_client_of_the_bus_is_answered(nats_server: NatsServer) -> None:

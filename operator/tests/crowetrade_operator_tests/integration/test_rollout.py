@@ -173,9 +173,18 @@ async def test_what_is_paused_from_the_beginning_is_not_taken_for_carried_out(de
 
 
 async def test_another_topology_replaces_the_deployments(desk: Desk) -> None:
+    """When nothing is held any more: two kinds of agents at once would both trade it."""
     roles = [f"agent-{role}-ema" for role in ("feature", "signal", "portfolio", "execution")]
-    async with trading(desk):
+    async with trading(desk) as gateway:
+        gateway.says(accounts=[account(positions=[position("1000")])])
+        await desk.holds("1000 EUR-USD")
         await desk.patch(STRATEGIES, "ema", {"spec": {"agents": {"topology": "Split"}}})
+        await desk.condition(STRATEGIES, "ema", "Reconciling", "True", "WaitingForFlat")
+        await desk.idle()
+        assert await desk.exists(DEPLOYMENTS, "strategy-ema")
+        assert not any([await desk.exists(DEPLOYMENTS, name) for name in roles])
+
+        gateway.says(accounts=[account(positions=[position("0")])])
         for name in roles:
             await desk.deployment_ready(name)
         await desk.gone(DEPLOYMENTS, "strategy-ema")
