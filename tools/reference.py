@@ -107,9 +107,10 @@ def metrics() -> str:
 def settings() -> str:
     """Every value of the chart, and what else the operator reads."""
     rows = _values((ROOT / VALUES).read_text())
-    parts = [_head("Settings", f"`{VALUES}` and the operator's defaults"), _table(("value", "default", "what it is"), rows)]
+    columns = "default", "what it is"
+    parts = [_head("Settings", f"`{VALUES}` and the operator's defaults"), _table(("value", *columns), rows)]
     parts.append("## Variables of the operator\n\nFor `operator.env`; the chart sets the others that it reads.\n")
-    parts.append(_table(("variable", "default", "what it is"), _variables()))
+    parts.append(_table(("variable", *columns), _variables()))
     return "\n".join(parts)
 
 
