@@ -167,20 +167,20 @@ class Controller:
             return
         if news.gateway in (News.STATE, News.FIRST):
             for key in self._all_at(namespace, venue):
-                self._heard_of(key, news.gateway)
+                self._take_report(key, news.gateway)
             if self.context.gateway_acknowledged(namespace, venue):
                 self._add_all(Kind.VENUE, namespace)
             self._kills_reported(namespace, venue)
             return
-        self._heard_of(Key(Kind.VENUE, namespace, venue), News.FIGURES)
+        self._take_report(Key(Kind.VENUE, namespace, venue), News.FIGURES)
         for name in self.context.cache.names(Kind.RISK_LIMIT.value, namespace):
             self.queue.add_after(Key(Kind.RISK_LIMIT, namespace, name), LIMITS_SECONDS)
         for known_as, found in (news.accounts or {}).items():
-            self._heard_of(Key(Kind.STRATEGY, *strategy_of(known_as, namespace)), found)
+            self._take_report(Key(Kind.STRATEGY, *strategy_of(known_as, namespace)), found)
 
-    def _heard_of(self, key: Key, news: News) -> None:
-        """Somebody has said something new of it. Where all are heard for the first time, as by a new leader, each waits
-        already to be looked at, and what was changed meanwhile goes first."""
+    def _take_report(self, key: Key, news: News) -> None:
+        """A report has something new about it. Where all report for the first time, as to a new leader, each key waits
+        already, and what was changed meanwhile goes first."""
         if news is News.FIGURES and key not in self._waiting:
             self.figures.add(key)
         else:
@@ -236,7 +236,7 @@ class Controller:
         """An agent said something new."""
         if not self.context.settings.works_in(namespace):
             return
-        self._heard_of(Key(Kind.STRATEGY, namespace, strategy_name), news)
+        self._take_report(Key(Kind.STRATEGY, namespace, strategy_name), news)
 
     def notice_silence(self) -> None:
         """Who has not reported for too long is looked at again, and who depends on them. Where other operators work,

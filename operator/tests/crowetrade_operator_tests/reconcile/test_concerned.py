@@ -217,7 +217,7 @@ async def test_of_what_an_agent_says() -> None:
 
 
 @pytest.mark.parametrize("news", [News.FIRST, News.STATE])
-async def test_first_words_do_not_go_before_what_was_changed(news: News) -> None:
+async def test_first_reports_do_not_go_before_what_was_changed(news: News) -> None:
     """As when a new leader hears ten thousand for the first time."""
     world = World()
     for item in [item for kind in Kind for item in world.cache.of_kind(kind.value)]:
