@@ -131,6 +131,6 @@ async def edit(cluster: Cluster, resource: ApiResource, namespace: str, name: st
         resource,
         resource.path(namespace, name),
         {"fieldManager": _SOMEBODY},
-        patch,  # type: ignore[arg-type]
+        patch,
         "application/json-patch+json",
     )

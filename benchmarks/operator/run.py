@@ -442,7 +442,7 @@ class _Run:
 
         async def knows() -> bool:
             counts = await replica.counts()
-            # Each gateway speaks once a second, in turn.
+            # Each gateway reports once a second, in turn.
             return counts.unread >= 2 * self.fleet.venues and await replica.ready()
 
         await until(f"{name} to know what a leader knows", knows)

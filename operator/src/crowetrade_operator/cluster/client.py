@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -268,7 +268,7 @@ class Cluster:
         resource: ApiResource,
         path: str,
         query: dict[str, str] | None = None,
-        body: Object | None = None,
+        body: Object | Sequence[Object] | None = None,
         content_type: str = _JSON,
         accept: str = _JSON,
     ) -> Object:
@@ -306,7 +306,7 @@ class Cluster:
         method: str,
         path: str,
         query: dict[str, str],
-        body: Object | None,
+        body: Object | Sequence[Object] | None,
         content_type: str,
         timeout: float,
         accept: str,
