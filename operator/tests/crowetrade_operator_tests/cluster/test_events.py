@@ -19,7 +19,7 @@ from crowetrade_operator.cluster.events import Recorder, Told, event_body
 from crowetrade_operator.cluster.objects import Note
 from crowetrade_operator.cluster.resources import EVENTS, NAMESPACES
 from crowetrade_operator_tests.fault_proxy import Fault, FaultProxy
-from crowetrade_operator_tests.integration.webhook import registered
+from crowetrade_operator_tests.integration.webhook import NOBODY, registered
 from crowetrade_operator_tests.servers import ApiServer, Wire
 from crowetrade_operator_tests.waiting import counted, until
 from crowetrade_process.stopping import cancelled
@@ -148,22 +148,12 @@ async def test_a_namespace_whose_events_are_refused_each_time_keeps_no_other_wai
     broken = f"{namespace}-broken"
     await cluster.create(NAMESPACES, "", {"metadata": {"name": broken}})
     recorder = Recorder(cluster, "operator-0")
-    nobody = "https://127.0.0.1:1/"
-    async with registered(cluster, broken, EVENTS.group, EVENTS.plural, nobody, Authority()):
-
-        async def in_force() -> bool:
-            before = counted("events_dropped", reason="Probe", cause="unavailable")
-            recorder.record("Strategy", _metadata(broken), _note("Probe"))
-            await recorder.drain()
-            return counted("events_dropped", reason="Probe", cause="unavailable") > before
-
-        await until("the webhook to be asked", in_force)
-        async with _running(recorder):
-            for _ in range(events.WRITERS * 2):
-                recorder.record("Strategy", _metadata(broken), _note("Refused"))
-            recorder.record("Strategy", _metadata(namespace), _note("Second"))
-            await _written(cluster, namespace, 1)
-            await recorder.drain()
+    async with registered(cluster, broken, EVENTS.group, EVENTS.plural, NOBODY, Authority()), _running(recorder):
+        for _ in range(events.WRITERS * 2):
+            recorder.record("Strategy", _metadata(broken), _note("Refused"))
+        recorder.record("Strategy", _metadata(namespace), _note("Second"))
+        await _written(cluster, namespace, 1)
+        await recorder.drain()
     assert counted("events_dropped", reason="Refused", cause="unavailable") == events.WRITERS * 2
     assert counted("events", reason="Refused") == 0
 

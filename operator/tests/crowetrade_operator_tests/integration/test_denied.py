@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from crowetrade_api.names import CLEAR_BREACH_ANNOTATION
-from crowetrade_operator.cluster.resources import DEPLOYMENTS, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
-from crowetrade_operator.errors import ClusterRefused, WebhookSilent
+from crowetrade_operator.cluster.resources import DEPLOYMENTS, RISK_LIMITS, STRATEGIES, VENUES
 from crowetrade_operator.reconcile import children
 from crowetrade_operator_tests.integration.desk import Desk, condition_of, trading
-from crowetrade_operator_tests.integration.webhook import VALIDATING, Denial, denying, registered
+from crowetrade_operator_tests.integration.webhook import NOBODY, VALIDATING, Denial, denying, registered
 from crowetrade_operator_tests.samples import change, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process_tests.identity.authority import Authority
@@ -31,8 +29,7 @@ def _looks_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.asynccontextmanager
 async def silent(desk: Desk) -> AsyncIterator[None]:
     """A webhook for Deployments that nobody serves."""
-    nobody = "https://127.0.0.1:1/"
-    async with registered(desk.cluster, desk.namespace, "apps", "deployments", nobody, Authority(), VALIDATING):
+    async with registered(desk.cluster, desk.namespace, "apps", "deployments", NOBODY, Authority(), VALIDATING):
         yield
 
 
@@ -51,20 +48,12 @@ async def _says(desk: Desk, words: str) -> None:
         raise AssertionError(f"{error}; it says {found}") from None
 
 
-async def _create_deployment(desk: Desk) -> None:
-    labels = {"app": "probe"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
-    spec = {"selector": {"matchLabels": labels}, "template": template}
-    await desk.create(DEPLOYMENTS, {"metadata": {"generateName": "probe-"}, "spec": spec})
-
-
 @pytest.mark.parametrize("code", [None, 404, 409, 429, 500])
 async def test_a_webhook_that_admits_no_deployment_is_named_whatever_its_code(
     desk: Desk, tmp_path: Path, code: int | None
 ) -> None:
     denial = Denial("only images of ours", code)
     async with denying(desk.cluster, desk.namespace, "apps", "deployments", denial, tmp_path) as webhook:
-        await _denied(lambda: _create_deployment(desk))
         await desk.create(VENUES, venue_manifest())
         await desk.create(STRATEGIES, strategy_manifest())
         name = f"deployments.{desk.namespace}.example.com"
@@ -81,7 +70,6 @@ async def test_a_webhook_that_admits_no_deployment_is_named_whatever_its_code(
 
 async def test_a_webhook_that_does_not_answer_is_named(desk: Desk) -> None:
     async with silent(desk):
-        await _denied(lambda: _create_deployment(desk))
         await desk.create(VENUES, venue_manifest())
         await desk.create(STRATEGIES, strategy_manifest())
         name = f"deployments.{desk.namespace}.example.com"
@@ -93,11 +81,9 @@ async def test_a_webhook_that_does_not_answer_is_named(desk: Desk) -> None:
 async def test_a_webhook_that_lets_nobody_change_a_strategy_is_named(desk: Desk, tmp_path: Path) -> None:
     """Without the finalizer nothing is made: nobody would stop it in order."""
     await desk.create(VENUES, venue_manifest())
-    await desk.create(STRATEGIES, strategy_manifest("probe"))
     await desk.idle()
     frozen, place = Denial("the desk is frozen"), (desk.cluster, desk.namespace, "trading.crowetrade.io", "strategies")
     async with denying(*place, frozen, tmp_path, ("UPDATE",)):
-        await _denied(_touching(desk, STRATEGIES, "probe"))
         await desk.create(STRATEGIES, strategy_manifest())
         await _says(desk, "The API server refused the finalizer of Strategy ema: admission webhook")
         assert not await desk.exists(DEPLOYMENTS, "strategy-ema")
@@ -109,13 +95,6 @@ async def test_a_webhook_that_lets_nobody_delete_is_named(desk: Desk, tmp_path: 
     place = desk.cluster, desk.namespace, "apps", "deployments"
     async with trading(desk), contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(denying(*place, Denial("ask first"), tmp_path, ("DELETE",)))
-
-        async def delete() -> None:
-            """A Deployment that the operator makes again."""
-            await desk.delete(DEPLOYMENTS, "venue-sim-fx")
-            await until("it to be made again", lambda: desk.exists(DEPLOYMENTS, "venue-sim-fx"))
-
-        await _denied(delete)
         split = {"spec": {"agents": {"topology": "Split", "updatePolicy": "Immediate"}}}
         await desk.patch(STRATEGIES, "ema", split)
         await _says(desk, "The API server refused the deletion of Deployment strategy-ema: admission webhook")
@@ -128,26 +107,22 @@ async def test_a_webhook_that_lets_nobody_delete_is_named(desk: Desk, tmp_path: 
 async def test_a_webhook_that_lets_no_strategy_go_is_named(desk: Desk, tmp_path: Path) -> None:
     """Whoever deletes it would wait and not know for what."""
     await desk.create(VENUES, venue_manifest())
-    for name in ("ema", "probe"):
-        await desk.create(STRATEGIES, strategy_manifest(name))
+    await desk.create(STRATEGIES, strategy_manifest())
     await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "strategy-ema"))
     await desk.idle()
     frozen, place = Denial("the desk is frozen"), (desk.cluster, desk.namespace, "trading.crowetrade.io", "strategies")
     async with denying(*place, frozen, tmp_path, ("UPDATE",)):
-        await _denied(_touching(desk, STRATEGIES, "probe"))
         await desk.delete(STRATEGIES, "ema")
         await _says(desk, "The API server refused the removal of the finalizer of Strategy ema: admission webhook")
     await desk.gone(STRATEGIES, "ema")
 
 
 async def test_a_webhook_that_lets_no_venue_go_is_named(desk: Desk, tmp_path: Path) -> None:
-    for name in ("sim-fx", "probe"):
-        await desk.create(VENUES, venue_manifest(name))
+    await desk.create(VENUES, venue_manifest())
     await until("the Deployment", lambda: desk.exists(DEPLOYMENTS, "venue-sim-fx"))
     await desk.idle()
     place = desk.cluster, desk.namespace, "trading.crowetrade.io", "venueconnections"
     async with denying(*place, Denial("the desk is frozen"), tmp_path, ("UPDATE",)):
-        await _denied(_touching(desk, VENUES, "probe"))
         await desk.delete(VENUES, "sim-fx")
         await desk.condition(VENUES, "sim-fx", "SessionEstablished", "False", "RefusedByCluster")
         said = condition_of(await desk.get(VENUES, "sim-fx"), "SessionEstablished")
@@ -156,12 +131,9 @@ async def test_a_webhook_that_lets_no_venue_go_is_named(desk: Desk, tmp_path: Pa
 
 
 async def test_a_limit_is_reported_whose_annotation_a_webhook_keeps(desk: Desk, tmp_path: Path) -> None:
-    await desk.create(RISK_LIMITS, change(limit_manifest(), "metadata", {"name": "probe"}))
-    await desk.idle()
     frozen, place = Denial("the desk is frozen"), (desk.cluster, desk.namespace, "trading.crowetrade.io", "risklimits")
     clearing = {CLEAR_BREACH_ANNOTATION: "maxDailyLoss/ema@gone-7: nobody is left"}
     async with denying(*place, frozen, tmp_path, ("UPDATE",)):
-        await _denied(_touching(desk, RISK_LIMITS, "probe"))
         await desk.create(RISK_LIMITS, change(limit_manifest(), "metadata", {"name": "other", "annotations": clearing}))
         await desk.condition(RISK_LIMITS, "other", "Ready", "True", "NothingInScope")
         assert CLEAR_BREACH_ANNOTATION in (await desk.get(RISK_LIMITS, "other"))["metadata"]["annotations"]
@@ -171,25 +143,3 @@ async def test_a_limit_is_reported_whose_annotation_a_webhook_keeps(desk: Desk, 
         return CLEAR_BREACH_ANNOTATION not in metadata.get("annotations", {})
 
     await until("the annotation to go", is_gone)
-
-
-def _touching(desk: Desk, resource: ApiResource, name: str) -> Callable[[], Awaitable[None]]:
-    numbers = itertools.count()
-
-    async def touch() -> None:
-        await desk.patch(resource, name, {"metadata": {"annotations": {"touched": str(next(numbers))}}})
-
-    return touch
-
-
-async def _denied(act: Callable[[], Awaitable[None]]) -> None:
-    """Waits until the API server, which takes a moment to learn of a webhook, lets nobody do this."""
-
-    async def check() -> bool:
-        try:
-            await act()
-        except (ClusterRefused, WebhookSilent):
-            return True
-        return False
-
-    await until("the webhook to be asked", check)

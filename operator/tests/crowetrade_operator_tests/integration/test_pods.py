@@ -34,7 +34,7 @@ from crowetrade_operator.decide.pods import workload
 from crowetrade_operator.errors import ClusterError
 from crowetrade_operator_tests.integration.desk import Desk, condition_of
 from crowetrade_operator_tests.integration.webhook import GROUP as ADMISSION
-from crowetrade_operator_tests.integration.webhook import VALIDATING, Denial, denying, registered
+from crowetrade_operator_tests.integration.webhook import NOBODY, VALIDATING, Denial, denying, registered
 from crowetrade_operator_tests.samples import change, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, Process, program, start_api_server
 from crowetrade_operator_tests.waiting import until
@@ -173,11 +173,9 @@ async def _restricted(cluster: Cluster, namespace: str, _: Place) -> None:
 
 async def _silent_webhook(cluster: Cluster, namespace: str, place: Place) -> None:
     """Nobody serves it."""
-    nobody = "https://127.0.0.1:1/"
     await place.stack.enter_async_context(
-        registered(cluster, namespace, "", "pods", nobody, Authority(), VALIDATING, ("CREATE",))
+        registered(cluster, namespace, "", "pods", NOBODY, Authority(), VALIDATING, ("CREATE",))
     )
-    await _pods_are_refused(cluster, namespace)
 
 
 def _denies(code: int | None = None) -> Setup:
@@ -186,7 +184,6 @@ def _denies(code: int | None = None) -> Setup:
         folder.mkdir()
         denial = Denial("only images of ours", code)
         await place.stack.enter_async_context(denying(cluster, namespace, "", "pods", denial, folder, ("CREATE",)))
-        await _pods_are_refused(cluster, namespace)
 
     return deny
 
@@ -194,11 +191,7 @@ def _denies(code: int | None = None) -> Setup:
 async def _policy(cluster: Cluster, namespace: str, _: Place) -> None:
     for resource, body in policy(namespace):
         await cluster.create(resource, "", body)
-    await _pods_are_refused(cluster, namespace)
-
-
-async def _pods_are_refused(cluster: Cluster, namespace: str) -> None:
-    """The API server takes a moment to learn of it: until then, it lets pods pass."""
+    # The API server takes a moment to learn of it: until then, it lets pods pass.
     body = {"metadata": {"generateName": "probe-"}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
 
     async def check() -> bool:

@@ -15,7 +15,9 @@ from typing import Any
 from aiohttp import web
 
 from crowetrade_operator.cluster.client import Cluster
-from crowetrade_operator.cluster.resources import ApiResource
+from crowetrade_operator.cluster.resources import CONFIG_MAPS, ApiResource
+from crowetrade_operator.errors import WebhookSilent
+from crowetrade_operator_tests.waiting import until
 from crowetrade_process_tests.identity.authority import Authority
 
 Object = dict[str, Any]
@@ -23,6 +25,8 @@ Patch = list[Object]
 GROUP = "admissionregistration.k8s.io"
 MUTATING = ApiResource(GROUP, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration")
 VALIDATING = ApiResource(GROUP, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration")
+NOBODY = "https://127.0.0.1:1/"
+PROBE = {"webhook.example.com/probe": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,33 +118,56 @@ async def registered(
     configurations: ApiResource = MUTATING,
     operations: Sequence[str] = ("CREATE", "UPDATE"),
 ) -> AsyncIterator[None]:
-    """The API server asks this address, whose certificate the authority has issued."""
+    """The API server asks this address, whose certificate the authority has issued.
+
+    It learns of a configuration some time after it has accepted it, so a second webhook beside the first, which nobody
+    serves, shows when it has: an object that only the second is asked for is then refused.
+    """
     name = f"{plural}.{namespace}.example.com"
+    common = {
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+    }
+    bundle = base64.b64encode(authority.pem).decode()
     body = {
         "apiVersion": configurations.api_version,
         "kind": configurations.kind,
         "metadata": {"name": name},
         "webhooks": [
             {
-                "name": name,
-                "admissionReviewVersions": ["v1"],
-                "sideEffects": "None",
+                **common,
                 **({"reinvocationPolicy": "IfNeeded"} if configurations is MUTATING else {}),
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-                "clientConfig": {"url": url, "caBundle": base64.b64encode(authority.pem).decode()},
-                "rules": [
-                    {
-                        "apiGroups": [group],
-                        "apiVersions": ["*"],
-                        "resources": [plural],
-                        "operations": list(operations),
-                    }
-                ],
-            }
+                "name": name,
+                "clientConfig": {"url": url, "caBundle": bundle},
+                "rules": [_rule(group, plural, operations)],
+            },
+            {
+                **common,
+                "name": f"probe.{name}",
+                "objectSelector": {"matchLabels": PROBE},
+                "clientConfig": {"url": NOBODY, "caBundle": bundle},
+                "rules": [_rule(CONFIG_MAPS.group, CONFIG_MAPS.plural, ["CREATE"])],
+            },
         ],
     }
     await cluster.create(configurations, "", body)
     try:
+        await until("the API server to ask the webhook", lambda: _in_force(cluster, namespace))
         yield
     finally:
         await cluster.delete(configurations, "", name)
+
+
+def _rule(group: str, plural: str, operations: Sequence[str]) -> Object:
+    return {"apiGroups": [group], "apiVersions": ["*"], "resources": [plural], "operations": list(operations)}
+
+
+async def _in_force(cluster: Cluster, namespace: str) -> bool:
+    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "webhook-probe", "labels": PROBE}}
+    try:
+        await cluster.create(CONFIG_MAPS, namespace, probe)
+    except WebhookSilent:
+        return True
+    await cluster.delete(CONFIG_MAPS, namespace, "webhook-probe")
+    return False
