@@ -311,6 +311,7 @@ class GatewayProcess:
         for effect in todo.after:
             self._step()
             self._effect(effect)
+        self.state.settle()
         beside = bool(self._beside)
         while self._beside:
             extra = self._beside.popleft()

@@ -298,6 +298,7 @@ class Gateway:
                 await self._carry_out_all(extra.after, began)
             if todo.after:
                 await self._carry_out_all(todo.after, began)
+            self.state.settle()
             while self._beside:
                 extra = self._beside.popleft()
                 if extra.events:
