@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,3 +69,24 @@ def test_a_process_that_ends_without_an_answer_is_named(
     monkeypatch.setattr(sys, "executable", program)
     with pytest.raises(DataError, match=f"ended with code {code} before it had read them: give the venue's gateway"):
         apart.read([_recording(tmp_path, "quotes")], [EUR_USD])
+
+
+class Reads:
+    """Whoever reads it writes a letter."""
+
+    def __reduce__(self) -> tuple[Callable[[int, bytes], int], tuple[int, bytes]]:
+        return os.write, (1, b"x")
+
+
+def test_ctrl_c_ends_it_without_a_word() -> None:
+    """Whoever asks says what there is to say."""
+    command = [sys.executable, "-m", apart.__name__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(pickle.dumps(Reads(), protocol=2)[:-1])  # and the rest never comes
+        process.stdin.flush()
+        assert process.stdout.read(1) == b"x"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == (b"", b"")
+    assert process.returncode == -signal.SIGINT

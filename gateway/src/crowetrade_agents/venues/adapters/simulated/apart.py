@@ -7,6 +7,7 @@ the other, so that at no time both sides hold all of them.
 from __future__ import annotations
 
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -68,4 +69,6 @@ def _read_for(question: IO[bytes], answer: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    # Ctrl-C at a terminal is for whoever asks: this process then ends without a word.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _read_for(sys.stdin.buffer, sys.stdout.buffer)
