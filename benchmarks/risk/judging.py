@@ -35,8 +35,9 @@ QUOTE_NS = 10_000_000
 
 def order() -> Iterator[Figure]:
     """risk.all: the facts of one new order are looked up and the gate approves it, with every limit of two RiskLimits;
-    risk.all_cpu: the same by CPU time. Between two orders the engine sends, the venue accepts, executes and ends, and
-    the instrument's quote moves. risk.engine_order: all that the engine does with one new order then."""
+    risk.all_cpu: the same by CPU time. Between two orders the engine sends, the venue accepts, executes and ends, the
+    instrument's quote moves, and the engine takes in what has moved, as it does when a batch is on its way.
+    risk.engine_order: all that the engine does with one new order then."""
     state = trading_state(OPEN_NS)
     handle(state, commands.Configure(configured()), OPEN_NS)
     handle(state, half(), OPEN_NS)
@@ -49,6 +50,7 @@ def order() -> Iterator[Figure]:
         terms = _priced(command.terms, number)
         _timers(state, trading.now_ns)
         handle(state, _quote(terms.instrument, number, trading.now_ns), trading.now_ns)
+        state.settle()
         begin_cpu, begin = time.thread_time_ns(), time.perf_counter_ns()
         decision = gate.judge_order(Proposal(terms, terms.quantity), state.facts(terms.strategy, trading.now_ns))
         judged.append(time.perf_counter_ns() - begin)
@@ -59,6 +61,7 @@ def order() -> Iterator[Figure]:
         handled.append(time.perf_counter_ns() - begin)
         for answer in trading.answers():
             handle(state, answer, trading.now_ns)
+        state.settle()
     assert len(state.books.open) == OPEN_ORDERS, "orders were refused"
     notes = {"limits": len(LIMITS), "risk_limits": 2, "open_orders": OPEN_ORDERS}
     yield durations("risk.all", "us", judged[WARM_UP:], **notes)
@@ -84,10 +87,12 @@ def revaluation() -> Iterator[Figure]:
         while (due_ns := next_timer_ns(state)) is not None and due_ns <= now_ns:
             begin = time.perf_counter_ns()
             handle(state, commands.Timer(), due_ns)
+            state.settle()
             timed.append(time.perf_counter_ns() - begin)
         command = _quote(INSTRUMENTS[0], number, now_ns)
         begin_cpu, begin = time.thread_time_ns(), time.perf_counter_ns()
         handle(state, command, now_ns)
+        state.settle()
         quoted.append(time.perf_counter_ns() - begin)
         by_cpu.append(time.thread_time_ns() - begin_cpu)
     assert state.live.standing.ledgers is not None

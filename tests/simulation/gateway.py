@@ -143,9 +143,17 @@ class GatewayProcess:
         if not self.alive or not self.ready:
             return
         self.world.trace(self.name, command)
-        extra, stopped = batch.take_kill(self.state, command, self.wall(), self._leaving)
-        self._not_sent |= stopped
+        now = self.wall()
+        extra, stopped = batch.take_kill(self.state, command, now, self._leaving)
+        known = set(self._leaving)
+        self._not_sent |= stopped.keys()
         self._leaving = {name: item for name, item in self._leaving.items() if name not in stopped}
+        self._decided_beside(extra)
+        self._decided_beside(batch.refuse_stopped(self.state, stopped.values(), now, known))
+        if not self._busy and not self.inbox:
+            self.put(commands.Timer())
+
+    def _decided_beside(self, extra: batch.Batch) -> None:
         self._leaving |= extra.leaving
         for effect in extra.urgent:
             self._send_cancel(effect.cancel)
@@ -154,8 +162,6 @@ class GatewayProcess:
             del self._cancels[cancel.cl_ord_id]
             self._send_cancel(cancel)
         self._beside.append(extra)
-        if not self._busy and not self.inbox:
-            self.put(commands.Timer())
 
     def put_event(self, event: port.VenueEvent, root: str | None = None) -> None:
         """Something that the venue says."""
@@ -311,6 +317,7 @@ class GatewayProcess:
         for effect in todo.after:
             self._step()
             self._effect(effect)
+        self.state.settle()
         beside = bool(self._beside)
         while self._beside:
             extra = self._beside.popleft()

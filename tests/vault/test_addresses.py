@@ -1,13 +1,16 @@
-"""With several addresses Vault Agent runs for one that answers, and moves on when that one does not any more."""
+"""With several addresses Vault Agent runs for one that answers, and moves on when that one does not any more.
+Where there is a namespace, it asks in it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from crowetrade_operator_tests.servers import Wire
 from crowetrade_operator_tests.vault_server import Vault
+from crowetrade_process_tests.identity.in_place_of_vault import listening
 from tests.vault.conftest import Keyed
 from tests.vault.keeping import keeping, log_on, says
 from tests.vault.servers import until
@@ -45,3 +48,20 @@ async def test_a_first_address_where_nobody_listens_is_passed_over(keyed: Callab
     async with keeping(it) as keeper:
         await log_on(keeper)
         await says(keeper, "")
+
+
+async def test_vault_agent_logs_in_and_reads_in_the_namespace(keyed: Callable[..., Keyed]) -> None:
+    """Vault Enterprise alone has namespaces, so what is sent is looked at."""
+    login, token = "/v1/auth/kubernetes/login", {"client_token": "t", "lease_duration": 600, "renewable": True}
+    with listening() as said:
+        said.at[login] = 200, json.dumps({"auth": token}).encode()
+        it = keyed({"vault_address": f"http://127.0.0.1:{said.server_port}", "vault_ca": "", "vault_namespace": "team"})
+        it.agent.start()
+
+        def namespaces() -> dict[str, str | None]:
+            return {path: headers.get("X-Vault-Namespace") for path, headers in said.asked}
+
+        secret = f"/v1/secret/data/{it.path}"
+        await until(lambda: namespaces().keys() >= {login, secret}, namespaces)
+        it.agent.stop()
+    assert (namespaces()[login], namespaces()[secret]) == ("team", "team")

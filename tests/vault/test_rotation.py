@@ -13,9 +13,13 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
+from crowetrade_agents.bus.nats import NatsBus
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents_tests.gateway.harness import (
+    NAMESPACE,
+    VENUE,
     configuration,
     configure,
     running,
@@ -98,11 +102,18 @@ def seen_by_all(process: str) -> bytes:
     return b"".join(Path(f"/proc/{process}/{name}").read_bytes() for name in ("environ", "cmdline"))
 
 
+async def _never(message: status_pb2.AgentStatus) -> None:
+    """For what is not of this type."""
+
+
 async def test_the_keys_are_nowhere_but_in_their_file(
     keyed: Callable[..., Keyed], bus: Client, nats_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Environment and arguments, logs, everything on the bus (status, journal, dlq, market data), metrics. What only a
-    cluster has is searched by tests/e2e/test_vault_key.py."""
+    cluster has is searched by tests/e2e/test_vault_key.py.
+
+    Of what a gateway says, dlq has what strategies of another version cannot read: here its status.
+    """
     configure_logging("DEBUG")
     canaries = [secrets.token_hex(16) for _ in range(4)]
     old, new, secret, password = canaries
@@ -114,6 +125,9 @@ async def test_the_keys_are_nowhere_but_in_their_file(
         said.append(message.subject.encode() + message.data + str(message.headers).encode())
 
     await listener.subscribe(">", cb=hear)
+    status_subject = subjects.gateway_status(NAMESPACE, VENUE)
+    strategy = await NatsBus.connect(nats_url, "strategy")
+    await strategy.subscribe(status_subject, status_pb2.AgentStatus, _never)
     rest = {"api-secret": f"{secret}\nsecond line", "password": password}
     it.vault.put(it.path, **{"api-key": old}, **rest)
     async with (
@@ -129,7 +143,9 @@ async def test_the_keys_are_nowhere_but_in_their_file(
             await status_when(bus, lambda status: status.credentials.version == "4")
         processes = {"gateway": seen_by_all("self"), "Vault Agent": seen_by_all(str(it.agent.pid))}
         rendered = (it.agent.credentials / "credentials.json").read_text()
+    await strategy.close()
     await listener.close()
+    dead_letters = [one for one in said if one.startswith(subjects.dead_letter(status_subject).encode())]
     logs = "".join(capfd.readouterr()) + it.agent.output.read_text()
     logs += (it.agent.credentials / "vault-agent.log").read_text()
     searched = {
@@ -140,6 +156,8 @@ async def test_the_keys_are_nowhere_but_in_their_file(
     }
     assert all(value in rendered for value in (new, secret, password)), "they are where they belong"
     assert b"journal." in searched["bus"]
+    for reason in (b"CredentialsRefused", b"CredentialsIncomplete"):
+        assert any(reason in one for one in dead_letters), "what the gateway says of its keys is among what is searched"
     assert "venue_keys_renewed" in logs
     assert "receiving dependency" in logs
     for value in canaries:

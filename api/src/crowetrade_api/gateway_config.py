@@ -301,7 +301,7 @@ def _selects_namespace(limit: RiskLimit, strategy: Bound, namespaces: Namespaces
 def _selects(limit: RiskLimit, strategy: Bound, namespaces: Namespaces) -> bool:
     """Whether the limit binds a strategy that trades at a venue of its namespace; in doubt it does."""
     in_scope = _selects_namespace(limit, strategy, namespaces) is not False
-    return in_scope and limit.spec.scope.strategy_selector.matches(dict(_labels(strategy)))
+    return in_scope and limit.spec.scope.strategy_selector.matches(_labels(strategy))
 
 
 def _concerned(

@@ -7,6 +7,7 @@ does not know the labels of a strategy stops it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -140,11 +141,18 @@ def _selector(selector: LabelSelector) -> pb.LabelSelector:
 
 def _matches(selector: pb.LabelSelector, labels: Labels | None) -> bool:
     model = _model(selector)
-    return labels is None or model is None or model.matches(dict(labels))
+    return labels is None or model is None or model.matches(labels)
 
 
 def _model(selector: pb.LabelSelector) -> LabelSelector | None:
     """None when it cannot be read, as with an operator that is not known."""
+    return _read_selector(selector.SerializeToString(deterministic=True))
+
+
+@lru_cache(maxsize=1024)
+def _read_selector(written: bytes) -> LabelSelector | None:
+    """A gateway asks about the selectors of what is in force again and again, for each of its strategies."""
+    selector = pb.LabelSelector.FromString(written)
     expressions = [
         {"key": item.key, "operator": item.operator, "values": list(item.values)} for item in selector.match_expressions
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from crowetrade_operator.settings import Settings, from_environment
 from crowetrade_operator_tests.servers import ROOT, program
 
 Object = dict[str, Any]
@@ -31,6 +32,21 @@ def _text(settings: tuple[str, ...], served: tuple[str, ...], chart: Path) -> st
     command += [part for kind in served for part in ("--api-versions", kind)]
     done = subprocess.run([*command, "--kube-version", "1.30.0"], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def operator_settings(*values: str) -> Settings:
+    """What the operator reads of its environment in a release with these values."""
+    (deployment,) = [
+        item for item in of_kind(rendered(*values), "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
+    ]
+    return settings_of(deployment)
+
+
+def settings_of(deployment: Object) -> Settings:
+    """What the operator reads of the environment that its Deployment gives it."""
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    values = {item["name"]: item["value"] for item in environment if "value" in item}
+    return from_environment(values | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE})
 
 
 def of_kind(objects: list[Object], *kinds: str) -> list[Object]:

@@ -12,8 +12,8 @@ import pytest
 
 from crowetrade_api.names import CONTROL_PORT, SHARD_LABEL
 from crowetrade_operator.errors import SettingsError
-from crowetrade_operator.settings import Peer, Settings, from_environment
-from crowetrade_operator_tests.charts import CHART, SYSTEM_NAMESPACE, of_kind, rendered
+from crowetrade_operator.settings import Peer, from_environment
+from crowetrade_operator_tests.charts import CHART, of_kind, operator_settings, rendered, settings_of
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -90,10 +90,7 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
         "agents.imagePullSecrets={models,base}",
         "gateway.imagePullSecrets={adapters}",
     )
-    (deployment,) = [
-        item for item in of_kind(rendered(*values), "Deployment") if item["metadata"]["name"] == "crowetrade-operator"
-    ]
-    settings = _settings_of(deployment)
+    settings = operator_settings(*values)
     assert settings.api_server == Peer(ports=(6443,), cidrs=("10.0.0.1/32", "fd00::1/128"))
     assert settings.gateway_restarts_at_once == 4
     assert settings.agent_restarts_at_once == 7
@@ -115,7 +112,7 @@ def test_the_operator_has_a_token_for_vault_where_it_needs_one(source: str, role
     needs = source == "Vault" or roles != "None"
     assert len(tokens) == needs
     mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-    settings = _settings_of(deployment)
+    settings = settings_of(deployment)
     assert settings.vault_roles == roles
     assert not needs or mounts[tokens[0]["name"]] == str(Path(settings.vault_token_file).parent)
     (policy,) = named(objects, "NetworkPolicy", "crowetrade-operator")
@@ -126,15 +123,8 @@ def test_the_operator_has_a_token_for_vault_where_it_needs_one(source: str, role
 def test_a_vault_over_plain_http_is_said_to_be_wanted() -> None:
     values = ("vault.address=http://vault.vault.svc:8200", "vault.delivery=Injector")
     with pytest.raises(SettingsError, match="IDENTITY_VAULT_ALLOW_HTTP to true for development"):
-        _settings_of(named(rendered(*values), "Deployment", "crowetrade-operator")[0])
-    (deployment,) = named(rendered(*values, "vault.allowHttp=true"), "Deployment", "crowetrade-operator")
-    assert _settings_of(deployment).vault_delivery == "Injector"
-
-
-def _settings_of(deployment: Object) -> Settings:
-    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-    values = {item["name"]: item["value"] for item in env if "value" in item}
-    return from_environment(values | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE})
+        operator_settings(*values)
+    assert operator_settings(*values, "vault.allowHttp=true").vault_delivery == "Injector"
 
 
 def test_the_operator_reaches_the_control_service_of_gateways() -> None:

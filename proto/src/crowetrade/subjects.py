@@ -30,8 +30,8 @@ SERVER_NAMES = "$SYS.REQ.SERVER.PING.IDZ"
 """Subject of the request that each server answers with its id."""
 AUDIT_STREAM = "AUDIT"
 """The audit trail of all writers; see `audit_stream_config`."""
-AUDIT_RETENTION_SECONDS = 7 * 365 * 86_400
-"""How long the audit trail is kept unless the operator is set otherwise."""
+AUDIT_RETENTION_SECONDS = (7 * 365 + 2) * 86_400
+"""How long the audit trail is kept unless the operator is set otherwise: seven years with two leap days."""
 STATUS_SUBJECTS = "status.>"
 GATEWAY_STATUS_SUBJECTS = "status.*.gateway.*"
 AGENT_STATUS_SUBJECTS = "status.*.agent.*.*"

@@ -279,12 +279,14 @@ async def session(
         yield trader, (await trader.until(lambda r: r.HasField("logon_accepted"))).logon_accepted
 
 
-async def status_when(bus: Client, wanted: Callable[[status_pb2.GatewayStatus], bool]) -> status_pb2.GatewayStatus:
+async def status_when(
+    bus: Client, wanted: Callable[[status_pb2.GatewayStatus], bool], seconds: float = WAIT_SECONDS
+) -> status_pb2.GatewayStatus:
     """The first status that is wanted; fails after a deadline."""
     subscription = await bus.subscribe(subjects.gateway_status(NAMESPACE, VENUE))
     last = status_pb2.GatewayStatus()
     try:
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(seconds):
             async for message in subscription.messages:
                 last = status_pb2.GatewayStatus.FromString(message.data)
                 if wanted(last):

@@ -19,6 +19,7 @@ from crowetrade_agents.errors import JournalError, JournalUnavailable, Overtaken
 from crowetrade_agents.gateway import commands, effects, loop
 from crowetrade_agents.gateway.engine import handle
 from crowetrade_agents.gateway.loop import Gateway
+from crowetrade_agents.gateway.order import Key
 from crowetrade_agents.gateway.state import Settings
 from crowetrade_agents.gateway.venue_session import VenueSession
 from crowetrade_agents.journal.port import JournalHead
@@ -635,3 +636,22 @@ async def test_a_venue_that_never_pauses_keeps_no_other_command_out() -> None:
     await asyncio.wait_for(until(lambda: actor.state.live.configuration.revision == "r3"), WAIT_SECONDS)
     flooding.cancel()
     running.cancel()
+
+
+async def test_what_has_moved_is_taken_in_when_a_batch_is_on_its_way() -> None:
+    """Not before, when its orders would wait for it, and not by the next decision."""
+    left: list[set[Key]] = []
+
+    class Watching(Venue):
+        def submit(self, order: Any) -> None:
+            left.append(set(actor.state.books.moved))
+
+    actor = gateway(Journal(), Watching())
+    strategy = terms(2).strategy
+    actor.state.valuation.counted(frozenset({strategy}), frozenset())  # as some limit asks
+    actor.state.settle()
+
+    await actor.handle([commands.NewOrder(terms(2), START + 10**9, 0, START)])
+
+    assert left == [{(strategy, EUR)}]
+    assert not actor.state.books.moved

@@ -140,6 +140,40 @@ async def test_while_a_batch_waits_for_the_journal_its_orders_do_not_leave_and_c
     assert kill_progress.acknowledgement(scenario.state, NAME).still_open == [cl_ord_id(1)]
 
 
+async def test_cancels_leave_before_what_was_stopped_is_booked() -> None:
+    """A burst of orders takes milliseconds to refuse. In the journal everything stands in the order of the books."""
+    scenario, journal = with_resting(1), slow_journal()
+    actor, venue = actor_of(scenario, journal)
+    open_then: list[set[str]] = []
+    watched: Any = venue
+    sends = venue.cancel
+
+    def cancel(approved: Any) -> None:
+        open_then.append(set(scenario.state.books.open))
+        sends(approved)
+
+    watched.cancel = cancel
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(2))
+    await settle()
+    await actor.put(order(3))
+
+    actor.put_kill(kill())
+
+    assert open_then == [{cl_ord_id(1), cl_ord_id(2)}]
+    assert scenario.state.books.open.keys() == {cl_ord_id(1)}
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert [kind for record in journal.records for kind in record] == [
+        "order_submitted",
+        "kill_changed",
+        "cancel_submitted",
+        "cancel_submitted",
+        "order_ended",
+    ]
+
+
 async def test_a_replacement_that_waits_for_the_journal_does_not_leave_either() -> None:
     scenario, journal = with_resting(1), slow_journal()
     actor, venue = actor_of(scenario, journal)

@@ -137,9 +137,11 @@ async def test_who_is_revoked_does_not_log_on(tmp_path: Path) -> None:
         session = session_at(desk, alpha, listener := RecordingListener())
         shown = x509.load_pem_x509_certificate(alpha.identity.credentials.chain_pem)
         await gateway.renew(issued, OURS, revocations=OURS.revocations(shown))
+        before = refused(Reason.REVOKED)
         run = asyncio.create_task(session.run())
         await listener.until(lambda listener: "down" in listener.names())
         assert "is revoked (UNAUTHENTICATED)" in str(listener.calls[0][1])
+        assert refused(Reason.REVOKED) > before
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
 
@@ -166,10 +168,12 @@ async def test_who_is_revoked_before_the_logon_comes_does_not_log_on(
         ):
             call: grpc.aio.StreamStreamCall[Request, Response] = GatewayServiceStub(channel).OrderSession()
             await judged.wait()
+            before = refused(Reason.REVOKED)
             await gateway.renew(issued, OURS, revocations=OURS.revocations(shown))
             await call.write(Request(logon=requests.logon()))
             assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
             assert "is revoked" in str(await call.details())
+            assert refused(Reason.REVOKED) > before
         assert desk.engine.sessions.connected() == frozenset()
 
 

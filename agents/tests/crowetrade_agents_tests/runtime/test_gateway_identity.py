@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
 
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 from crowetrade_agents.runtime.__main__ import main
@@ -26,11 +28,14 @@ from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.peer import Reason
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process_tests.identity.authority import HOUR, Authority, identity_name, write_identity
-from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, identity_of
+from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, Files, identity_of
 
 pytestmark = pytest.mark.integration
 OURS = Authority()
 GATEWAY = identity_name(venue_object(VENUE), NAMESPACE)
+OPERATOR = identity_name("crowetrade-operator", OPERATOR_NAMESPACE)
+REVOKED = OURS.issue_to(OPERATOR)
+"""By the list that the gateway has from its start."""
 
 
 @contextmanager
@@ -46,7 +51,7 @@ def gateway_in(folder: Path, **environment: str) -> Iterator[Pod]:
 @pytest.fixture(scope="module")
 def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     folder = tmp_path_factory.mktemp("pod")
-    write_identity(folder / "identity", OURS.issue_to(GATEWAY), OURS)
+    write_identity(folder / "identity", OURS.issue_to(GATEWAY), OURS, revocations=OURS.revocations(REVOKED))
     with gateway_in(folder) as started:
         started.until_it_listens()
         yield started
@@ -87,9 +92,22 @@ def test_its_ports_take_tls_1_3_alone(pod: Pod, tmp_path: Path) -> None:
 async def test_who_is_refused_by_the_tls_library_is_counted_with_the_reason(
     pod: Pod, authority: Authority, shift: timedelta, reason: Reason, tmp_path: Path
 ) -> None:
+    before = refused_by(pod, reason)
     issued = authority.issue_to(OPERATOR, not_before=datetime.now(UTC) + shift)
     handshake(pod.control_port, write_identity(tmp_path, issued, OURS), ssl.TLSVersion.TLSv1_3)
-    await until("the refusal to be counted", lambda: f'refused_peers_total{{reason="{reason}"}} 1.0' in metrics_of(pod))
+    await until("the refusal to be counted", lambda: refused_by(pod, reason) == before + 1)
+
+
+async def test_who_is_revoked_is_told_so_and_counted(pod: Pod, tmp_path: Path) -> None:
+    before = refused_by(pod, Reason.REVOKED)
+    files = Files(tmp_path, REVOKED, OURS)
+    await files.identity.start()
+    async with open_channel(f"127.0.0.1:{pod.control_port}", files.identity, GATEWAY.dns_name) as channel:
+        call = control_pb2_grpc.ControlServiceStub(channel).ListKills(control_pb2.ListKillsRequest(), timeout=SECONDS)
+        assert (await call.code()).name == "UNAUTHENTICATED"
+        serial = x509.load_pem_x509_certificate(REVOKED.pem).serial_number
+        assert await call.details() == f"the certificate with serial number {serial:x} is revoked"
+    assert refused_by(pod, Reason.REVOKED) == before + 1
 
 
 def metrics_of(pod: Pod) -> str:
@@ -97,7 +115,17 @@ def metrics_of(pod: Pod) -> str:
         return str(answer.read().decode())
 
 
-OPERATOR = identity_name("crowetrade-operator", OPERATOR_NAMESPACE)
+def refused_by(pod: Pod, reason: Reason) -> float:
+    """How often the process has refused peers for this reason."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(metrics_of(pod))
+        for sample in family.samples
+        if sample.name == "crowetrade_identity_refused_peers_total" and sample.labels["reason"] == reason
+    )
+
+
+COUNTED: dict[str, Reason] = {"PERMISSION_DENIED": Reason.NOT_PERMITTED, "UNAUTHENTICATED": Reason.FOREIGN_TRUST_DOMAIN}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +145,7 @@ async def test_the_operator_and_administrators_alone_are_in_control(
     pod: Pod, caller: IdentityName, answer: str, method: str, tmp_path: Path
 ) -> None:
     other = caller.trust_domain != GATEWAY.trust_domain
+    before = {reason: refused_by(pod, reason) for reason in COUNTED.values()}
     files = await identity_of(tmp_path, GATEWAY if other else caller, OURS)
     if other:
         # Its own source would refuse it.
@@ -134,6 +163,8 @@ async def test_the_operator_and_administrators_alone_are_in_control(
     # An order without a name is refused for that alone, where one may be given.
     expected = "INVALID_ARGUMENT" if (method, answer) == ("Kill", "OK") else answer
     assert code.name == expected, said
+    for counted, reason in COUNTED.items():
+        assert refused_by(pod, reason) == before[reason] + (counted == answer)
     if answer == "PERMISSION_DENIED":
         assert said == f"{caller} is neither the operator nor an administrator: it gives no kill orders"
 

@@ -138,11 +138,17 @@ async def test_a_model_that_never_returns_is_named_in_the_termination_message(
     assert "has not returned" in termination_message(environment)
 
 
-def test_a_strategy_process_does_not_load_what_only_others_need() -> None:
-    """Each of these costs memory in every strategy pod."""
-    code = (
-        "import sys, crowetrade_agents.runtime.strategy_pod as s;"
-        "heavy = {'pyarrow', 'pandas', 'numpy', 'crowetrade_agents.gateway', 'crowetrade_agents.venues', 'hvac'};"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
+@pytest.mark.parametrize(
+    ("process", "others"),
+    [
+        (
+            "strategy_pod",
+            ("pyarrow", "pandas", "numpy", "crowetrade_agents.gateway", "crowetrade_agents.venues", "hvac"),
+        ),
+        ("gateway_pod", ("pyarrow", "pandas", "numpy")),
+    ],
+)
+def test_a_process_does_not_load_what_only_others_need(process: str, others: tuple[str, ...]) -> None:
+    """Each of these costs memory in every pod."""
+    code = f"import sys, crowetrade_agents.runtime.{process}; print(sorted({set(others)!r} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from crowetrade_agents.venues.adapters.simulated import adapter, client
+from crowetrade_agents.venues.adapters.simulated import adapter, client, recording
 from crowetrade_agents.venues.adapters.simulated.codec import encode
 from crowetrade_agents.venues.adapters.simulated.faults import Fault
+from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.spec import API_KEY, Recording, SimulatedSpec
 from crowetrade_agents.venues.adapters.simulated.wire import ServerFile
 from crowetrade_agents.venues.port import VenuePort
@@ -59,7 +60,9 @@ class InProcess:
 
     async def start(self, quotes: Sequence[Quote], faults: tuple[Fault, ...], api_key: str) -> VenuePort:
         self.api_key = api_key
-        self._venue = adapter.make(spec_of(self._folder, quotes, faults), context_of(self))
+        spec, context = spec_of(self._folder, quotes, faults), context_of(self)
+        # As adapter.make does, without a process for each recording.
+        self._venue = adapter.on_replay(spec, Replay(recording.read(spec.recordings, [EUR_USD])), context)
         return self._venue
 
     async def drop(self) -> None:

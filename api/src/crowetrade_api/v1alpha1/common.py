@@ -243,14 +243,14 @@ class LabelSelector(ApiModel):
         },
     )
 
-    def matches(self, labels: dict[str, str]) -> bool:
+    def matches(self, labels: Labels) -> bool:
         """Whether an object with these labels is selected."""
         if any(labels.get(key) != value for key, value in self.match_labels.items()):
             return False
         return all(_holds(requirement, labels) for requirement in self.match_expressions)
 
 
-def _holds(requirement: LabelRequirement, labels: dict[str, str]) -> bool:
+def _holds(requirement: LabelRequirement, labels: Labels) -> bool:
     value = labels.get(requirement.key)
     match requirement.operator:
         case "In":
@@ -281,7 +281,7 @@ class NamespaceChoice(ApiModel):
                 return True
             case "Same":
                 return namespace == own
-        return None if labels is None else self.selector.matches(dict(labels))
+        return None if labels is None else self.selector.matches(labels)
 
 
 SELECTOR_WRITTEN = rule(

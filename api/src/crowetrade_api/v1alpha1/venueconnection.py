@@ -725,7 +725,7 @@ class VenueConnection(Resource):
                 f"{name} does not admit strategies of namespace {namespace}: who owns it has to select the namespace "
                 "in spec.allowedStrategies.namespaces"
             )
-        if not allowed.selector.matches(dict(strategy_labels)):
+        if not allowed.selector.matches(strategy_labels):
             return f"{name} admits strategies by their labels: see spec.allowedStrategies.selector there"
         return ""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crowetrade.bus.v1 import journal_pb2
 from crowetrade_agents.control.kills import KillCommand
@@ -25,6 +26,15 @@ from crowetrade_agents.risk.reasons import Reason, Refusal
 from crowetrade_agents.venues.port import Ended, RequestRejected
 
 Approved = ApprovedOrder | ApprovedReplace
+
+
+class Stopped(NamedTuple):
+    """What a kill order stops before it has left, and why."""
+
+    approved: Approved
+    why: Refusal
+
+
 MAX_COMMANDS = 256
 """Commands of one batch; their events stay far below what one message of the bus may hold."""
 
@@ -81,25 +91,23 @@ def hurried(state: GatewayState, waiting: Iterable[ApprovedCancel], unsent: Cont
 
 def take_kill(
     state: GatewayState, command: KillCommand, now_ns: int, leaving: Mapping[str, Approved]
-) -> tuple[Batch, frozenset[str]]:
-    """Handles a kill order beside a batch whose orders in `leaving` wait for the journal. Those that it stops are
-    refused in the same moment; their ClOrdIDs are returned, and they must not leave."""
+) -> tuple[Batch, dict[str, Stopped]]:
+    """Handles a kill order beside a batch whose orders in `leaving` wait for the journal. Returns which of those it
+    stops, by ClOrdID: they must not leave, and `refuse_stopped` refuses them."""
     batch = take(state, (command,), now_ns, leaving)
     stopped = {
-        name: (approved, refusal)
+        name: Stopped(approved, refusal)
         for name, approved in leaving.items()
         if (refusal := _stops(state, approved)) is not None
     }
-    refused = [unsent(approved, str(why.reason), why.text, now_ns) for approved, why in stopped.values()]
-    rest = take(state, refused, now_ns, leaving)
-    both = Batch(
-        batch.urgent + rest.urgent,
-        batch.events + rest.events,
-        batch.after + rest.after,
-        batch.leaving | rest.leaving,
-        batch.cancels | rest.cancels,
-    )
-    return both, frozenset(stopped)
+    return batch, stopped
+
+
+def refuse_stopped(state: GatewayState, stopped: Iterable[Stopped], now_ns: int, leaving: Iterable[str]) -> Batch:
+    """Books that they will not leave. The cancels of the kill order need not wait for it: a burst of orders takes
+    milliseconds."""
+    refused = [unsent(one.approved, str(one.why.reason), one.why.text, now_ns) for one in stopped]
+    return take(state, refused, now_ns, leaving)
 
 
 def refuses_at_once(state: GatewayState, command: Command) -> bool:

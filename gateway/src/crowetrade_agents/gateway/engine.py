@@ -41,8 +41,6 @@ def handle(state: GatewayState, command: commands.Command, now_ns: int) -> list[
     if state.live.kills:
         kill_progress.follow(turn)
     recovery.watch(turn)
-    if state.books.moved or state.live.quoted:
-        state.valuation.settle()
     return turn.effects
 
 

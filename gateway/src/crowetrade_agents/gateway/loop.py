@@ -151,21 +151,28 @@ class Gateway:
     def put_kill(self, command: KillCommand) -> None:
         """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on: what was
         approved and has not left yet is refused in this moment."""
-        extra, stopped = batch.take_kill(self.state, command, self._clock.now_ns(), self._leaving)
-        self._not_sent |= stopped
+        now_ns = self._clock.now_ns()
+        extra, stopped = batch.take_kill(self.state, command, now_ns, self._leaving)
+        self._not_sent |= stopped.keys()
         for name in stopped:
             del self._leaving[name]
+        self._decided_beside(extra)
+        self._refuse_what_waits()
+        if stopped:
+            known = self._leaving.keys() | stopped.keys()
+            self._decided_beside(batch.refuse_stopped(self.state, stopped.values(), now_ns, known))
+        self._wake()
+        storing = asyncio.create_task(self._keep_kills(extra.events))
+        self._storing.add(storing)
+        storing.add_done_callback(self._storing.discard)
+
+    def _decided_beside(self, extra: batch.Batch) -> None:
         self._leaving |= extra.leaving
         self._send_urgent(extra)
         for cancel in batch.hurried(self.state, self._cancels.values(), self._leaving.keys() | self._not_sent):
             del self._cancels[cancel.cl_ord_id]
             self._venue.cancel(cancel)
         self._beside.append(extra)
-        self._refuse_what_waits()
-        self._wake()
-        storing = asyncio.create_task(self._keep_kills(extra.events))
-        self._storing.add(storing)
-        storing.add_done_callback(self._storing.discard)
 
     def _send_urgent(self, todo: batch.Batch) -> None:
         """What waits for nothing; the batch's other cancels wait."""
@@ -298,6 +305,7 @@ class Gateway:
                 await self._carry_out_all(extra.after, began)
             if todo.after:
                 await self._carry_out_all(todo.after, began)
+            self.state.settle()
             while self._beside:
                 extra = self._beside.popleft()
                 if extra.events:

@@ -249,6 +249,12 @@ class GatewayState:
         )
         return cls(settings, books, live)
 
+    def settle(self) -> None:
+        """Takes in what has moved, so that the next decision need not: whoever handles commands calls it when what they
+        asked for is on its way."""
+        if self.books.moved or self.live.quoted:
+            self.valuation.settle()
+
     @property
     def can_reduce(self) -> bool:
         """Whether cancels and questions can leave: also when the venue takes no orders any more."""

@@ -244,6 +244,10 @@ async def test_a_connection_ends_when_its_certificate_is_revoked_and_that_of_the
 
         await until("the connection to be closed", refused)
         assert bus.judged("Revoked") == 1
+        with pytest.raises(NatsError, match="Authorization Violation"):
+            async with bus.connected(GATEWAY):
+                pass
+        assert bus.judged("Revoked") == 2
 
 
 async def test_connections_end_when_their_certificate_is_revoked_and_others_stay(

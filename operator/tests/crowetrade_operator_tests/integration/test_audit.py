@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from crowetrade_operator.decide.kept_resources import decode
 from crowetrade_operator.reconcile import audit_record
 from crowetrade_operator.reconcile.audit_kept import Kept
 from crowetrade_operator.settings import Settings
+from crowetrade_operator_tests.charts import operator_settings
 from crowetrade_operator_tests.integration.desk import Desk, running, trading
 from crowetrade_operator_tests.samples import account, kill_manifest, limit_manifest, venue_manifest
 from crowetrade_operator_tests.servers import nats_client
@@ -107,6 +110,25 @@ async def test_what_people_change_is_recorded_with_before_and_after(desk: Desk) 
     for subject, payload in await stored(desk):
         verification.follow(subject, payload)
     assert [found.problem for found in verification.finish()] == [""]
+
+
+async def test_the_stream_that_the_chart_asks_for_keeps_the_longest_seven_years(
+    cluster: Cluster, settings: Settings, nats_url: str
+) -> None:
+    longest = max(date(year + 7, 3, 1) - date(year, 3, 1) for year in range(2026, 2056))
+    async with running(replace(settings, streams=operator_settings().streams)), nats_client(nats_url) as bus:
+
+        async def kept() -> float | None:
+            try:
+                return (await bus.jetstream().stream_info(subjects.AUDIT_STREAM)).config.max_age
+            except NotFoundError:  # the operator has not made it yet
+                return None
+
+        async def made() -> bool:
+            return await kept() is not None
+
+        await until("the stream of the audit trail", made)
+        assert await kept() == longest.total_seconds() == subjects.AUDIT_RETENTION_SECONDS
 
 
 async def test_kills_and_overrides_are_recorded_as_such(desk: Desk) -> None:

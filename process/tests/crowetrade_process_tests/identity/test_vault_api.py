@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,61 +11,22 @@ import pytest
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.peer import Reason, Refusal, Revocations, judge
 from crowetrade_process.identity.vault import VaultSettings, VaultSource
-from crowetrade_process.identity.vault_api import MAX_BYTES, VaultRefused, VaultServer, call, parse_addresses
+from crowetrade_process.identity.vault_api import MAX_BYTES, VaultRefused, call
 
 from .authority import TRUST_DOMAIN, Authority, identity_name
 from .identities import now
-
-
-class Said(HTTPServer):
-    """Answers what the test wants, and keeps what it was asked."""
-
-    status, body = 200, b"{}"
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.headers: list[dict[str, str]] = []
-        self.at: dict[str, tuple[int, bytes]] = {}
-        """Status and body by path, where they differ from the others."""
-
-    @property
-    def vault(self) -> VaultServer:
-        return VaultServer(parse_addresses(f"http://127.0.0.1:{self.server_port}", True, ""), namespace="team/a")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Said
-
-    def do_POST(self) -> None:
-        self.server.headers.append(dict(self.headers))
-        # What is not read when the connection is closed resets it, and the answer may be lost.
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        status, body = self.server.at.get(self.path, (self.server.status, self.server.body))
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_LIST = do_POST
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        return
+from .in_place_of_vault import Said, listening
 
 
 @pytest.fixture
 def said() -> Iterator[Said]:
-    server = Said()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening() as server:
+        yield server
 
 
 def test_the_namespace_and_the_token_are_said(said: Said) -> None:
     assert call(said.vault, "POST", "auth/kubernetes/login", {"role": "a"}, token="t") == {}
-    found = said.headers[0]
+    _, found = said.asked[0]
     assert (found["X-Vault-Namespace"], found["X-Vault-Token"]) == ("team/a", "t")
 
 

@@ -25,7 +25,7 @@ from crowetrade_agents.runtime.backtest.time import VirtualClock, at_once
 from crowetrade_agents.runtime.gateway import begin_session, settings_of
 from crowetrade_agents.runtime.shares import ShareKeeper
 from crowetrade_agents.runtime.venue import instruments_of, simulated_spec_of
-from crowetrade_agents.venues.adapters.simulated import adapter
+from crowetrade_agents.venues.adapters.simulated import adapter, recording
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.spec import Recording, SimulatedSpec
 from crowetrade_agents.venues.port import QuoteChanged, Resume, TradePrinted
@@ -48,7 +48,7 @@ class Replays:
         """Raises DataError."""
         key = (spec.recordings, instruments)
         if key not in self._read:
-            self._read[key] = adapter.replay_of(spec, instruments)
+            self._read[key] = Replay(recording.read(spec.recordings, instruments), loop=spec.loop)
         return self._read[key]
 
 

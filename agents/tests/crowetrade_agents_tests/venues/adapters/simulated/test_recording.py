@@ -350,7 +350,7 @@ def test_the_recorded_files_are_readable(shared_data: Path) -> None:
 
 
 def test_a_recording_is_read_without_pandas(tmp_path: Path) -> None:
-    """pyarrow would import it, 60 MB in every gateway, because it is installed for calendars; those still find it."""
+    """pyarrow would import it, 60 MB in every backtest, because it is installed for calendars; those still find it."""
     (tmp_path / "rec.csv").write_text("ts_ns,bid_px,ask_px\n1,1.1,1.2\n")
     code = (
         "import sys; from pathlib import Path; from decimal import Decimal\n"

@@ -8,11 +8,11 @@ account has traded for its fee tier begins at zero. Its place in the recording i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-from crowetrade_agents.domain.instrument import Instrument, InstrumentId
+from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.risk.approved import ApprovedCancel, ApprovedOrder, ApprovedReplace
-from crowetrade_agents.venues.adapters.simulated import recording, requests
+from crowetrade_agents.venues.adapters.simulated import apart, requests
 from crowetrade_agents.venues.adapters.simulated.replay import Replay
 from crowetrade_agents.venues.adapters.simulated.requests import Query, Request
 from crowetrade_agents.venues.adapters.simulated.simulation import Simulation
@@ -23,12 +23,7 @@ from crowetrade_agents.venues.registry import AdapterContext
 
 def make(spec: SimulatedSpec, context: AdapterContext) -> SimulatedVenue:
     """The factory for the registry; reads the recordings. Raises DataError and ConfigurationError."""
-    return on_replay(spec, replay_of(spec, context.instruments), context)
-
-
-def replay_of(spec: SimulatedSpec, instruments: Sequence[Instrument]) -> Replay:
-    """Reads the recordings, which any number of venues may then replay. Raises DataError."""
-    return Replay(recording.read(spec.recordings, instruments), loop=spec.loop)
+    return on_replay(spec, Replay(apart.read(spec.recordings, context.instruments), loop=spec.loop), context)
 
 
 def on_replay(spec: SimulatedSpec, replay: Replay, context: AdapterContext) -> SimulatedVenue:

@@ -56,8 +56,6 @@ from crowetrade_agents.venues.adapters.simulated.tape import (
     Tape,
     TradeTape,
     chunk_of,
-    chunk_of_text,
-    integers_of_text,
 )
 from crowetrade_process.confined import OutsideFolder, open_confined
 
@@ -70,6 +68,7 @@ COLUMNS = (
 _BPS = Decimal(10_000)
 _GRAMMAR = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"
 _MAX_TIME_NS = 2**62
+_MAX_INTEGER_DIGITS = 18
 _IDS = ("first_id", "last_id", "prev_last_id")
 _PRICES = {
     "quotes": ("bid_px", "ask_px"),
@@ -448,7 +447,7 @@ def _take_quotes(reading: _Reading, batch: _Batch, times: array[int]) -> None:
     if not usable:
         return
     rows = pyarrow.array(usable)
-    columns = [chunk_of_text(column.take(rows)) for column in (bid.texts, bid_sz, ask.texts, ask_sz)]
+    columns = [_chunk_of_text(column.take(rows)) for column in (bid.texts, bid_sz, ask.texts, ask_sz)]
     reading.tape.append(array("q", [times[place] for place in usable]), *columns)
 
 
@@ -459,7 +458,7 @@ def _take_prints(reading: _Reading, tape: TradeTape, batch: _Batch, times: array
     tape.left_out += len(times) - len(usable)
     if usable:
         rows = pyarrow.array(usable)
-        price, size = (chunk_of_text(column.texts.take(rows)) for column in (prices, sizes))
+        price, size = (_chunk_of_text(column.texts.take(rows)) for column in (prices, sizes))
         kept = array("b", [aggressors[place] for place in usable])
         tape.append(array("q", [times[place] for place in usable]), price, size, kept)
 
@@ -493,7 +492,7 @@ def _take_levels(reading: _Reading, batch: _Batch, times: array[int]) -> None:
 
 def _whole(texts: pyarrow.Array) -> tuple[array[int], int]:
     without_zeros = pyarrow.compute.replace_substring_regex(texts, r"(\.[0-9]*?)0+$", r"\1")
-    whole = integers_of_text(pyarrow.compute.utf8_rtrim(without_zeros, "."))
+    whole = _integers_of_text(pyarrow.compute.utf8_rtrim(without_zeros, "."))
     if whole is None:
         raise OverflowError
     return whole
@@ -541,7 +540,40 @@ def _take_prices(reading: _Reading, batch: _Batch, name: str, times: array[int])
 
 
 def _chunk(values: Sequence[Decimal]) -> Chunk:
-    return chunk_of_text(pyarrow.array([format(value, "f") for value in values], pyarrow.string()))
+    return _chunk_of_text(pyarrow.array([format(value, "f") for value in values], pyarrow.string()))
+
+
+def _chunk_of_text(texts: pyarrow.Array) -> Chunk:
+    """A chunk out of texts of the decimal grammar, without nulls."""
+    whole = _integers_of_text(texts)
+    if whole is None:
+        return chunk_of([Decimal(text) for text in texts.to_pylist()])
+    values, places = whole
+    if values.count(values[0]) == len(values):
+        return Chunk(CONTEXT.scaleb(Decimal(values[0]), -places))
+    return Chunk(values, places)
+
+
+def _integers_of_text(texts: pyarrow.Array) -> tuple[array[int], int] | None:
+    """Texts of the decimal grammar, without nulls, as 64-bit integers of 10^-places, and the places; None when they do
+    not fit."""
+    points = pyarrow.compute.find_substring(texts, ".")
+    lengths = pyarrow.compute.binary_length(texts)
+    fractions = pyarrow.compute.if_else(
+        pyarrow.compute.greater_equal(points, 0),
+        pyarrow.compute.subtract(pyarrow.compute.subtract(lengths, points), 1),
+        0,
+    )
+    places: int = pyarrow.compute.max(fractions).as_py()
+    if pyarrow.compute.max(lengths).as_py() + places > _MAX_INTEGER_DIGITS:
+        return None
+    decimals = texts.cast(pyarrow.decimal128(38, places))
+    words = array("q")
+    # A decimal128 is 16 bytes, little endian on the machines that this runs on; the low half holds what fits here.
+    words.frombytes(decimals.buffers()[1].slice(decimals.offset * 16, len(decimals) * 16).to_pybytes())
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words[::2], places
 
 
 def _around(price: Decimal, instrument: Instrument, making: QuoteMaking) -> tuple[Decimal, Decimal]:

@@ -6,7 +6,6 @@ of decimal places when they fit, and decimals otherwise. An event is made when i
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,16 +13,11 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow
-import pyarrow.compute
-
 from crowetrade_agents.domain.instrument import InstrumentId
 from crowetrade_agents.domain.market import TopOfBook
 from crowetrade_agents.domain.numbers import CONTEXT, REPEATED
 from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.venues.port import QuoteChanged, TradePrinted
-
-_MAX_INTEGER_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +37,6 @@ class Chunk:
 @lru_cache(REPEATED)
 def _decimal(value: int, places: int) -> Decimal:
     return CONTEXT.scaleb(Decimal(value), -places)
-
-
-def chunk_of_text(texts: pyarrow.Array) -> Chunk:
-    """A chunk out of texts of the decimal grammar, without nulls."""
-    whole = integers_of_text(texts)
-    if whole is None:
-        return chunk_of([Decimal(text) for text in texts.to_pylist()])
-    values, places = whole
-    if values.count(values[0]) == len(values):
-        return Chunk(CONTEXT.scaleb(Decimal(values[0]), -places))
-    return Chunk(values, places)
-
-
-def integers_of_text(texts: pyarrow.Array) -> tuple[array[int], int] | None:
-    """Texts of the decimal grammar, without nulls, as 64-bit integers of 10^-places, and the places; None when they do
-    not fit."""
-    points = pyarrow.compute.find_substring(texts, ".")
-    lengths = pyarrow.compute.binary_length(texts)
-    fractions = pyarrow.compute.if_else(
-        pyarrow.compute.greater_equal(points, 0),
-        pyarrow.compute.subtract(pyarrow.compute.subtract(lengths, points), 1),
-        0,
-    )
-    places: int = pyarrow.compute.max(fractions).as_py()
-    if pyarrow.compute.max(lengths).as_py() + places > _MAX_INTEGER_DIGITS:
-        return None
-    decimals = texts.cast(pyarrow.decimal128(38, places))
-    words = array("q")
-    # A decimal128 is 16 bytes, little endian on the machines that this runs on; the low half holds what fits here.
-    words.frombytes(decimals.buffers()[1].slice(decimals.offset * 16, len(decimals) * 16).to_pybytes())
-    if sys.byteorder == "big":
-        words.byteswap()
-    return words[::2], places
 
 
 def chunk_of(values: Sequence[Decimal]) -> Chunk:
