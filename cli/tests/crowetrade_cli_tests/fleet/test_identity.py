@@ -74,7 +74,9 @@ async def test_what_is_wrong_is_said_in_a_sentence(target: str, tmp_path: Path) 
         await ways.kills_at(target, GATEWAY.dns_name)
 
 
-async def test_no_order_is_given_to_a_gateway_whose_certificate_is_revoked(tmp_path: Path) -> None:
+async def test_no_order_is_given_to_a_gateway_whose_certificate_is_revoked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock, issued = SystemClock(), OURS.issue_to(GATEWAY)
     kills = Kills("desk", "sim", clock)
     gateway = Files(tmp_path / "gateway", issued, OURS)
@@ -92,6 +94,7 @@ async def test_no_order_is_given_to_a_gateway_whose_certificate_is_revoked(tmp_p
             GATEWAY.dns_name,
         )
     assert not list(kills.in_force)
+    assert "peer_refused" not in capsys.readouterr().out, "it would stand in what a command answers"
     await server.stop()
 
 
