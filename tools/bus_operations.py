@@ -15,6 +15,8 @@ from crowetrade import subjects
 
 PAGE = Path("docs/security.md")
 BEGIN, END = "<!-- permissions:begin -->", "<!-- permissions:end -->"
+SYSTEM = "crowetrade-system"
+"""Namespace of the operator."""
 NAMESPACE, VENUE, STRATEGY = "desk", "sim", "trend"
 
 
@@ -50,6 +52,10 @@ _API = "$JS.API"
 def _watch(bucket: str, keys: str) -> str:
     stream = subjects.bucket_stream(bucket)
     return f"{_API}.CONSUMER.CREATE.{stream}.name.{subjects.key_subject(bucket, keys)}"
+
+
+def _audit_of(account: str) -> str:
+    return f"{_API}.DIRECT.GET.{subjects.AUDIT_STREAM}.{subjects.audit(SYSTEM, account)}"
 
 
 _Row = tuple[str, Does, str, bool] | tuple[str, Does, str, bool, str]
@@ -169,6 +175,20 @@ _AUTHORIZER: tuple[_Row, ...] = (
     ("publish anything unasked", _PUB, "md.desk.sim.EUR-USD", False),
     ("ask JetStream anything", _PUB, f"{_API}.INFO", False),
 )
+# The process beside nats-server, with the server's identity.
+_NATS: tuple[_Row, ...] = (
+    ("go on with its audit trail", _PUB, subjects.audit(SYSTEM, "nats"), True),
+    ("see where its audit trail ends", _PUB, _audit_of("nats"), True),
+    ("write in the name of another", _PUB, subjects.audit(SYSTEM, "crowetrade-authorizer"), False),
+    ("read another's audit trail", _PUB, _audit_of("crowetrade-authorizer"), False),
+    ("read all of the audit trail", _PUB, f"{_API}.DIRECT.GET.{subjects.AUDIT_STREAM}", False),
+    ("delete the audit trail", _PUB, f"{_API}.STREAM.DELETE.{subjects.AUDIT_STREAM}", False),
+    ("answer who may connect", _SUB, "$SYS.REQ.USER.AUTH", False),
+    ("forge market data", _PUB, "md.desk.sim.EUR-USD", False),
+    ("append to a journal", _PUB, subjects.journal(NAMESPACE, VENUE), False),
+    ("read all that is said", _SUB, ">", False),
+    ("ask JetStream anything", _PUB, f"{_API}.INFO", False),
+)
 
 OPERATIONS = tuple(
     Operation(role, *row)
@@ -179,6 +199,7 @@ OPERATIONS = tuple(
         ("risk auditor", _AUDITOR),
         ("administrator", _ADMINISTRATOR),
         ("authorizer", _AUTHORIZER),
+        ("nats", _NATS),
     )
     for row in rows
 )

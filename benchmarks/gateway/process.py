@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -236,15 +236,17 @@ async def sessions(
     server_name: str = "",
 ) -> AsyncIterator[list[Session]]:
     """Logs each strategy on over a connection of its own, as pods do, and waits until the market is quoted."""
-    channels = [
-        open_channel(
-            f"127.0.0.1:{host.port}", identities.get(strategy), server_name, [("grpc.use_local_subchannel_pool", 1)]
-        )
-        for strategy in strategies
-    ]
-    try:
+    async with AsyncExitStack() as stack:
         opened = []
-        for channel, strategy in zip(channels, strategies, strict=True):
+        for strategy in strategies:
+            channel = await stack.enter_async_context(
+                open_channel(
+                    f"127.0.0.1:{host.port}",
+                    identities.get(strategy),
+                    server_name,
+                    [("grpc.use_local_subchannel_pool", 1)],
+                )
+            )
             call: Call = channel.stream_stream(METHOD)()
             session = Session(strategy, call)
             logon = gateway_pb2.Logon(namespace=NAMESPACE, strategy=strategy, pod=f"{strategy}-0")
@@ -256,9 +258,6 @@ async def sessions(
             yield opened
         finally:
             beating.cancel()
-    finally:
-        for channel in channels:
-            await channel.close()
 
 
 async def _beat(opened: list[Session]) -> None:

@@ -124,6 +124,7 @@ def test_every_pod_may_do_what_the_table_says(namespace: Namespace) -> None:
         "operator": (system.pods("app.kubernetes.io/name=crowetrade-operator")[0], "operator"),
         "authorizer": (system.pods("app.kubernetes.io/name=crowetrade-authorizer")[0], "authorizer"),
         "risk auditor": (system.pod("app.kubernetes.io/name=crowetrade-risk-auditor"), "risk-auditor"),
+        "nats": (system.pods("app.kubernetes.io/name=nats")[0], "identity"),
     }
     wrong = []
     for role, (pod, container) in pods.items():

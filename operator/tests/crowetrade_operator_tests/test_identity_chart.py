@@ -99,6 +99,18 @@ def test_cert_manager_is_asked_for_the_names_of_the_pods_of_several_servers_of_n
     assert not any(wanted in item["spec"]["dnsNames"] for item in of_kind(FROM_CERT_MANAGER, "Certificate"))
 
 
+def test_beside_nats_is_told_where_to_record_whom_its_server_refuses() -> None:
+    """At the server of its own pod, whose policy lets it reach no other one."""
+    for objects in (FROM_VAULT, FROM_CERT_MANAGER):
+        told = environment(objects, "nats")
+        assert told["NATS_URL"] == "nats://127.0.0.1:4222"
+        assert told["NATS_TLS_SERVER_NAME"] == f"nats.{SYSTEM_NAMESPACE}.svc"
+        assert told["IDENTITY_OPERATOR_NAMESPACE"] == SYSTEM_NAMESPACE
+        (log,) = [text for text in container(objects, "nats")["args"] if text.startswith("--log-file=")]
+        (server,) = [item for item in pod(objects, "nats")["containers"] if item["name"] == "nats"]
+        assert log.replace("--log-file", "--log") in server["args"]
+
+
 def test_the_operator_hands_on_what_the_chart_says() -> None:
     env = environment(FROM_CERT_MANAGER, "crowetrade-operator") | {"OPERATOR_NAMESPACE": SYSTEM_NAMESPACE}
     settings = from_environment(env)

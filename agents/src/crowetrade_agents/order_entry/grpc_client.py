@@ -31,6 +31,7 @@ from crowetrade_agents.order_entry.port import Request, Response, SessionListene
 from crowetrade_agents.order_entry.responses import hand_over
 from crowetrade_agents.order_entry.silence import until_silent
 from crowetrade_process.identity.credentials import Credentials
+from crowetrade_process.identity.errors import NoServer
 from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.holder import Identity
 
@@ -118,8 +119,13 @@ class GrpcSession:
         while not self._closing.is_set():
             # Another channel each time: it shows the certificate of this moment.
             shown = None if self._identity is None else self._identity.credentials
-            async with open_channel(self._address, self._identity, self._server_name, CHANNEL_OPTIONS) as channel:
-                was_up, why = await self._one_session(GatewayServiceStub(channel).OrderSession(), shown)
+            try:
+                async with open_channel(self._address, self._identity, self._server_name, CHANNEL_OPTIONS) as channel:
+                    if self._closing.is_set():
+                        return
+                    was_up, why = await self._one_session(GatewayServiceStub(channel).OrderSession(), shown)
+            except NoServer as error:
+                was_up, why, self._left = False, f"gateway of {self._venue} at {self._address}: {error}", False
             if self._closing.is_set():
                 return
             self._listener.on_down(self._venue, why)

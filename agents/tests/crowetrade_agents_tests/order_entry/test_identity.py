@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -30,6 +31,7 @@ from crowetrade_process.identity.grpc import add_port, open_channel
 from crowetrade_process.identity.metrics import EXPIRED_SESSIONS
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.peer import Reason, Refusal
+from crowetrade_process.identity.server_certificate import look_at_server
 from crowetrade_process_tests.identity.authority import Authority, Issued, identity_name
 from crowetrade_process_tests.identity.identities import ADMINISTRATOR, OPERATOR_NAMESPACE, Files, identity_of, refused
 
@@ -200,6 +202,78 @@ async def test_a_session_that_is_open_ends_when_its_certificate_is_revoked_and_o
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)
+
+
+async def until_it_logs_on(desk: Desk, listener: RecordingListener) -> None:
+    """The waits between tries pass by the clock of the desk."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while listener.names()[-1:] != ["logon"]:
+            await pass_time(desk, SECOND_NS // 20)
+
+
+async def test_a_strategy_talks_to_no_gateway_whose_certificate_is_revoked_until_it_has_another_one(
+    tmp_path: Path,
+) -> None:
+    issued, mine = OURS.issue_to(GATEWAY), OURS.issue_to(ALPHA)
+    gateway = Files(tmp_path / "gateway", issued, OURS)
+    alpha = Files(tmp_path / "alpha", mine, OURS, revocations=OURS.revocations(issued))
+    for files in (gateway, alpha):
+        await files.identity.start()
+    async with desk_of(tmp_path, gateway) as desk:
+        session = session_at(desk, alpha, listener := RecordingListener())
+        before = refused(Reason.REVOKED)
+        run = asyncio.create_task(session.run())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while listener.names().count("down") < 3:
+                await pass_time(desk, SECOND_NS // 20)
+        assert set(listener.names()) == {"down"}
+        assert "is revoked (Revoked)" in str(listener.calls[-1][1])
+        assert refused(Reason.REVOKED) >= before + 3
+        assert desk.engine.sessions.connected() == frozenset()
+        await gateway.renew(OURS.issue_to(GATEWAY), OURS)
+        await until_it_logs_on(desk, listener)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_a_session_that_is_open_ends_when_the_gateways_certificate_is_revoked(tmp_path: Path) -> None:
+    issued, mine = OURS.issue_to(GATEWAY), OURS.issue_to(ALPHA)
+    gateway = Files(tmp_path / "gateway", issued, OURS)
+    alpha = Files(tmp_path / "alpha", mine, OURS, revocations=OURS.revocations())
+    for files in (gateway, alpha):
+        await files.identity.start()
+    async with desk_of(tmp_path, gateway) as desk:
+        session = session_at(desk, alpha, listener := RecordingListener())
+        run = asyncio.create_task(session.run())
+        await listener.until(lambda listener: "logon" in listener.names())
+        await alpha.renew(mine, OURS, revocations=OURS.revocations(issued))
+        await listener.until(lambda listener: "down" in listener.names())
+        assert "is revoked (Revoked)" in str(listener.calls[-1][1])
+        assert not session.up
+        assert not await session.send(requests.new_order(1))
+        await gateway.renew(OURS.issue_to(GATEWAY), OURS)
+        await until_it_logs_on(desk, listener)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_a_session_that_is_closed_while_it_looks_at_the_gateway_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await identity_of(tmp_path / "gateway", GATEWAY, OURS)
+    alpha = await identity_of(tmp_path / "alpha", ALPHA, OURS)
+    async with desk_of(tmp_path, gateway) as desk:
+        session = session_at(desk, alpha, listener := RecordingListener())
+
+        async def closed_meanwhile(*arguments: Any) -> bytes:
+            shown = await look_at_server(*arguments)
+            await session.close()
+            return shown
+
+        monkeypatch.setattr("crowetrade_process.identity.grpc.look_at_server", closed_meanwhile)
+        await asyncio.wait_for(session.run(), PATIENCE_SECONDS)
+        assert listener.names() == []
+        assert desk.engine.sessions.connected() == frozenset()
 
 
 async def test_a_session_goes_on_while_certificates_and_their_authority_are_replaced(tmp_path: Path) -> None:

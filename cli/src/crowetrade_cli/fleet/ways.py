@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -19,6 +20,7 @@ from crowetrade_cli.errors import Failed, Refused
 from crowetrade_cli.fleet.gateways import Address
 from crowetrade_cli.fleet.progress import Stage, stage_of
 from crowetrade_cli.identity import TLS_FILES
+from crowetrade_process.identity.errors import NoServer, ServerRefused
 from crowetrade_process.identity.grpc import open_channel
 
 AGAIN_SECONDS = 1.0
@@ -56,7 +58,7 @@ async def directly(
     With TLS, `server_name` is the name in its certificate; without one it stands before the target, NAME=HOST:PORT, or
     is the Service in HOST.
     """
-    async with await _channel(target, server_name) as channel:
+    async with _channel(target, server_name) as channel:
         service = control_pb2_grpc.ControlServiceStub(channel)
         try:
             halted = False
@@ -83,7 +85,7 @@ async def _obeys(service: control_pb2_grpc.ControlServiceAsyncStub, order: kill_
 async def kills_at(target: str, server_name: str = "") -> list[kill_pb2.KillAcknowledgement]:
     """Kill orders in force at the gateway whose control service listens at HOST:PORT; `server_name` as for `directly`.
     Raises Failed."""
-    async with await _channel(target, server_name) as channel:
+    async with _channel(target, server_name) as channel:
         service = control_pb2_grpc.ControlServiceStub(channel)
         try:
             response = await service.ListKills(control_pb2.ListKillsRequest(), timeout=ANSWER_SECONDS)
@@ -119,9 +121,17 @@ async def by_the_bus(
     raise Failed(f"NATS at {url} has closed the connection; the order is stored there")
 
 
-async def _channel(target: str, server_name: str) -> grpc.aio.Channel:
+@asynccontextmanager
+async def _channel(target: str, server_name: str) -> AsyncIterator[grpc.aio.Channel]:
+    """Raises Failed."""
     name, _, address = target.rpartition("=")
-    return open_channel(address, await TLS_FILES.identity(), server_name or name, _OPTIONS)
+    try:
+        async with open_channel(address, await TLS_FILES.identity(), server_name or name, _OPTIONS) as channel:
+            yield channel
+    except ServerRefused as error:
+        raise Failed(f"what answers at {target} is not to be trusted: {error}") from error
+    except NoServer as error:
+        raise Failed(f"nobody answers at {target} ({error})") from error
 
 
 def _sentence(target: str, error: grpc.aio.AioRpcError) -> str:

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from crowetrade.config.v1.kill_pb2 import KillOrder
 from crowetrade_agents.control.grpc_server import ControlServer
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.kills import Kills
@@ -18,8 +19,9 @@ from crowetrade_cli.fleet import ways
 from crowetrade_cli.identity import TLS_FILES
 from crowetrade_cli.main import crowetrade
 from crowetrade_operator_tests.servers import NatsServer
+from crowetrade_process.identity.files import REVOCATIONS_FILE
 from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
-from crowetrade_process_tests.identity.identities import ADMINISTRATOR, identity_of
+from crowetrade_process_tests.identity.identities import ADMINISTRATOR, Files, identity_of
 
 pytestmark = pytest.mark.integration
 OURS = Authority()
@@ -62,7 +64,7 @@ async def test_what_is_wrong_is_said_in_a_sentence(target: str, tmp_path: Path) 
     with pytest.raises(Failed, match=r"PERMISSION_DENIED: .*/sa/bob is neither the operator nor an administrator"):
         await ways.kills_at(target, GATEWAY.dns_name)
     use(tmp_path, ADMINISTRATOR.service_account, ADMINISTRATOR.namespace)
-    with pytest.raises(Failed, match=r"nobody answers at .*Hostname Verification Check failed"):
+    with pytest.raises(Failed, match=r"is not to be trusted: .*Hostname mismatch.*\(OtherName\)"):
         await ways.kills_at(target, "venue-other.desk.svc")
     use(tmp_path, ADMINISTRATOR.service_account, ADMINISTRATOR.namespace, Authority())
     with pytest.raises(Failed, match=r"--tls-directory: .*the CA bundle does not confirm the certificate"):
@@ -70,6 +72,30 @@ async def test_what_is_wrong_is_said_in_a_sentence(target: str, tmp_path: Path) 
     TLS_FILES.directory = str(tmp_path / "nowhere")
     with pytest.raises(Failed, match=r"--tls-directory: cannot read .*ca\.crt"):
         await ways.kills_at(target, GATEWAY.dns_name)
+
+
+async def test_no_order_is_given_to_a_gateway_whose_certificate_is_revoked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, issued = SystemClock(), OURS.issue_to(GATEWAY)
+    kills = Kills("desk", "sim", clock)
+    gateway = Files(tmp_path / "gateway", issued, OURS)
+    await gateway.identity.start()
+    server = ControlServer(kills, clock, 0, gateway.identity)
+    await server.start()
+    use(tmp_path, ADMINISTRATOR.service_account, ADMINISTRATOR.namespace)
+    (Path(TLS_FILES.directory) / REVOCATIONS_FILE).write_bytes(OURS.revocations(issued))
+    with pytest.raises(Failed, match=r"is not to be trusted: .* is revoked \(Revoked\)"):
+        await ways.directly(
+            f"127.0.0.1:{server.port}",
+            KillOrder(name="stop", namespace="desk"),
+            lambda said: None,
+            lambda gateway: True,
+            GATEWAY.dns_name,
+        )
+    assert not list(kills.in_force)
+    assert "peer_refused" not in capsys.readouterr().out, "it would stand in what a command answers"
+    await server.stop()
 
 
 async def test_the_bus_is_spoken_to_with_the_certificate(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def permissions(identity: IdentityName, peer: Peer, venues: Iterable[Venue] = ()
         case PeerRole.ADMINISTRATOR:
             kills = subjects.key_subject(subjects.KILL_BUCKET, "kill.>")
             return Permissions(Account.ADMIN, (f"{subjects.ADMIN_API}.>", kills), (inbox, subjects.STATUS_SUBJECTS))
-        case PeerRole.AUTHORIZER:
-            # Beside the connection by its nkey, in an account of its own, on which it answers.
+        case PeerRole.AUTHORIZER | PeerRole.NATS:
+            # Whom they refuse. The authorizer answers on another connection, by its nkey, in an account of its own.
             return Permissions(Account.DATA, _trail(identity), (inbox,))
-        case PeerRole.NATS | PeerRole.STRANGER:
+        case PeerRole.STRANGER:
             return None
 
 

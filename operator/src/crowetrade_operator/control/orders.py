@@ -19,7 +19,7 @@ from crowetrade.gateway.v1.control_pb2 import KillRequest
 from crowetrade.gateway.v1.control_pb2_grpc import ControlServiceStub
 from crowetrade_api.names import control_address, venue_object
 from crowetrade_process.identity.credentials import Credentials
-from crowetrade_process.identity.errors import IdentityUnavailable
+from crowetrade_process.identity.errors import IdentityUnavailable, NoServer
 from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import service_dns_name
@@ -98,17 +98,19 @@ class DirectOrders:
             try:
                 shown = self._shown()
                 async with open_channel(address, self._identity, server) as channel:
-                    # A channel shows one certificate for as long as it is open.
-                    while self._shown() is shown:
+                    # A channel shows one certificate for as long as it is open, and takes one.
+                    failed = False
+                    while self._shown() is shown and not failed:
                         try:
                             async for response in ControlServiceStub(channel).Kill(request, timeout=CALL_SECONDS):
                                 self._answered(switch, gateway, response.acknowledgement)
                         except grpc.aio.AioRpcError as error:
-                            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED and not told:
+                            failed = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+                            if failed and not told:
                                 told = True
                                 _not_delivered(address, switch, error.details())
                         await asyncio.sleep(RETRY_SECONDS)
-            except IdentityUnavailable as error:
+            except (IdentityUnavailable, NoServer) as error:
                 if not told:
                     told = True
                     _not_delivered(address, switch, str(error))

@@ -158,7 +158,7 @@ def kept_certificate(bus: SecuredBus, source: Path) -> Iterator[Process]:
     pid_file = bus.folder / "nats.pid"
     pid_file.write_text(str(bus.server.pid))
     command: list[str | Path] = [
-        *(sys.executable, "-m", "crowetrade_process.identity.write_files"),
+        *(sys.executable, "-m", "crowetrade_process.nats_sidecar"),
         f"--directory={bus.directory(NATS)}",
         f"--reload-pid-file={pid_file}",
         f"--monitor-url=http://127.0.0.1:{bus.monitor_port}",

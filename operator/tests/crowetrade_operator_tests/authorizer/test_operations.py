@@ -42,6 +42,7 @@ IDENTITIES = {
     "risk auditor": AUDITOR,
     "administrator": ADMINISTRATOR,
     "authorizer": AUTHORIZER,
+    "nats": NATS,
 }
 JOURNAL = subjects.journal_stream(NAMESPACE, VENUE)
 
@@ -203,7 +204,7 @@ async def gone_through(client: Client) -> None:
         (identity_of_strategy(NAMESPACE, "nobody"), "StrategyNotFound"),
         (identity_of_gateway(NAMESPACE, "nobody"), "VenueConnectionNotFound"),
         (identity_of_gateway("elsewhere", VENUE), "VenueConnectionNotFound"),
-        (NATS, "NotPermitted"),
+        (IdentityName(TRUST_DOMAIN, NAMESPACE, "nats"), "NotPermitted"),
         (IdentityName("elsewhere.example", SYSTEM, "crowetrade-operator"), "ForeignTrustDomain"),
     ],
 )

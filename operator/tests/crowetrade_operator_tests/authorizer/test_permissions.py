@@ -107,13 +107,14 @@ def test_a_gateway_writes_nothing_of_another(namespace: str, venue: str, far: st
         assert not may(found.publish, subject)
 
 
-@pytest.mark.parametrize("account", ["default", "venue-", "strategy-", "venue-a.b", "strategy-a.b", "nats"])
+@pytest.mark.parametrize("account", ["default", "venue-", "strategy-", "venue-a.b", "strategy-a.b"])
 def test_who_is_nobody_may_nothing(account: str) -> None:
     assert granted(IdentityName("crowetrade.local", SYSTEM, account)) is None
 
 
-def test_an_operator_of_another_namespace_is_nobody() -> None:
-    assert granted(IdentityName("crowetrade.local", "desk", "crowetrade-operator")) is None
+@pytest.mark.parametrize("account", ["crowetrade-operator", "crowetrade-authorizer", "nats"])
+def test_a_process_of_ours_is_nobody_in_another_namespace(account: str) -> None:
+    assert granted(IdentityName("crowetrade.local", "desk", account)) is None
 
 
 # --- tokens

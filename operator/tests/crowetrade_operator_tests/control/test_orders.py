@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -20,8 +21,9 @@ from crowetrade_operator_tests.waiting import until
 from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.grpc import add_port
 from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.peer import Reason
 from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
-from crowetrade_process_tests.identity.identities import identity_of, now
+from crowetrade_process_tests.identity.identities import Files, identity_of, now, refused
 
 SWITCH, GATEWAY = ("desk", "all"), ("desk", "sim-fx")
 
@@ -161,9 +163,36 @@ async def test_an_order_goes_to_the_gateway_of_the_venue_alone(tmp_path: Path) -
     async with serving(port, other.identity) as service, sending(port, operator.identity) as direct:
         with capture_logs() as logs:
             direct.want(SWITCH, order(), [GATEWAY])
-            await until("the word that it is not delivered", lambda: bool(logs))
-        assert logs[0]["event"] == "kill_order_not_delivered"
+            await until("the word that it is not delivered", lambda: "kill_order_not_delivered" in events(logs))
+        assert "OtherName" in next(line["error"] for line in logs if line["event"] == "kill_order_not_delivered")
         assert not service.orders
+
+
+def events(logs: list[Any]) -> list[str]:
+    return [line["event"] for line in logs]
+
+
+async def test_no_order_goes_to_a_gateway_whose_certificate_is_revoked(tmp_path: Path) -> None:
+    port, ours = free_port(), Authority()
+    issued, mine = ours.issue_to(VENUE), ours.issue_to(OPERATOR)
+    gateway = Files(tmp_path / "gateway", issued, ours)
+    operator = Files(tmp_path / "operator", mine, ours, revocations=ours.revocations())
+    for files in (gateway, operator):
+        await files.identity.start()
+    async with serving(port, gateway.identity) as service, sending(port, operator.identity) as direct:
+        direct.want(SWITCH, order(), [GATEWAY])
+        await until("an order", lambda: bool(service.orders))
+        with capture_logs() as logs:
+            await operator.renew(mine, ours, revocations=ours.revocations(issued))
+            await until("the word that it is not delivered", lambda: "kill_order_not_delivered" in events(logs))
+        assert "is revoked" in next(line["error"] for line in logs if line["event"] == "kill_order_not_delivered")
+        sent = len(service.orders)
+        refusals = refused(Reason.REVOKED)
+        await until("another try", lambda: refused(Reason.REVOKED) > refusals)
+        assert len(service.orders) == sent
+        # It has another one: orders go on by themselves.
+        await gateway.renew(ours.issue_to(VENUE), ours)
+        await until("orders again", lambda: len(service.orders) > sent)
 
 
 async def test_orders_go_on_when_the_certificates_are_replaced(tmp_path: Path) -> None:
@@ -181,3 +210,14 @@ async def test_orders_go_on_when_the_certificates_are_replaced(tmp_path: Path) -
         await gateway.renew(newer.issue_to(VENUE), newer)
         sent = len(service.orders)
         await until("orders with the new certificate", lambda: len(service.orders) > sent + 2)
+
+
+async def test_orders_go_on_at_a_gateway_that_starts_again_with_another_certificate(tmp_path: Path) -> None:
+    port, ours = free_port(), Authority()
+    operator = await identity_of(tmp_path / "operator", OPERATOR, ours)
+    async with sending(port, operator.identity) as direct:
+        for number in range(2):
+            gateway = await identity_of(tmp_path / str(number), VENUE, ours)
+            async with serving(port, gateway.identity) as service:
+                direct.want(SWITCH, order(), [GATEWAY])
+                await until("an order", lambda: bool(service.orders))

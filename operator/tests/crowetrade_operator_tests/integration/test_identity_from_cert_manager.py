@@ -225,7 +225,7 @@ async def test_a_process_goes_on_with_the_certificate_that_cert_manager_renews(
         [
             sys.executable,
             "-m",
-            "crowetrade_process.identity.write_files",
+            "crowetrade_process.nats_sidecar",
             f"--directory={written}",
             f"--reload-pid-file={tmp_path / 'none'}",
         ],

@@ -7,7 +7,10 @@ another version than 1.3 is refused as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +18,11 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from crowetrade_process.identity.errors import ServerRefused
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.name import IdentityName
 from crowetrade_process.identity.peer import Reason, Refusal
+from crowetrade_process.identity.server_certificate import look_at_server
 
 _TLS_1_3 = b"TLSv1.3"
 
@@ -31,17 +36,49 @@ def add_port(server: grpc.aio.Server, address: str, identity: Identity | None) -
     return server.add_secure_port(address, _server_credentials(identity))
 
 
-def open_channel(target: str, identity: Identity | None, server: str = "", options: Options = ()) -> grpc.aio.Channel:
+@asynccontextmanager
+async def open_channel(
+    target: str, identity: Identity | None, server: str = "", options: Options = ()
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to HOST:PORT, whose certificate must have the DNS name `server`, or else that of the Service in HOST.
+    Raises IdentityUnavailable, and NoServer before anything is said there; also out of what is done meanwhile, as soon
+    as the server's certificate is known to be revoked.
 
-    It shows the certificate of this moment for as long as it is open: a connection that is there outlives it, and to
-    connect again takes another channel.
+    It shows the certificate of this moment for as long as it is open, and takes the one that the server shows in this
+    moment: a connection that is there outlives both, and to connect again takes another channel.
     """
     if identity is None:
-        return grpc.aio.insecure_channel(target, options=list(options))
+        async with grpc.aio.insecure_channel(target, options=list(options)) as channel:
+            yield channel
+        return
     credentials, name = identity.credentials, server or server_name(target)
-    tls = grpc.ssl_channel_credentials(credentials.bundle_pem, credentials.key_pem, credentials.chain_pem)
-    return grpc.aio.secure_channel(target, tls, options=[*options, ("grpc.ssl_target_name_override", name)])
+    shown = await look_at_server(target, name, identity)
+    # As the only authority: the library takes a chain that ends there (X509_V_FLAG_PARTIAL_CHAIN), so no other one.
+    pinned = ssl.DER_cert_to_PEM_cert(shown).encode()
+    tls = grpc.ssl_channel_credentials(pinned, credentials.key_pem, credentials.chain_pem)
+    refusals: list[Refusal] = []
+    try:
+        async with (
+            grpc.aio.secure_channel(
+                target, tls, options=[*options, ("grpc.ssl_target_name_override", name)]
+            ) as channel,
+            asyncio.timeout(None) as scope,
+        ):
+
+            def judge_again() -> None:
+                if not refusals and (refusal := identity.judge_server(shown)) is not None:
+                    refusals.append(refusal)
+                    scope.reschedule(asyncio.get_running_loop().time())
+
+            end = identity.on_revocation(judge_again)
+            try:
+                yield channel
+            finally:
+                end()
+    except TimeoutError as error:
+        if not refusals:
+            raise
+        raise ServerRefused(refusals[0].reason, refusals[0].text) from error
 
 
 def peer_of(context: grpc.aio.ServicerContext[Any, Any], identity: Identity) -> IdentityName | Refusal:

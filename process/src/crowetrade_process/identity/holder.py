@@ -86,13 +86,15 @@ class Identity:
         self._refusal_listeners: list[Callable[[Refusal], None]] = []
         self._revocation_listeners: list[Callable[[], None]] = []
         self._context: ssl.SSLContext | None = None
+        self._logs_refusals = True
         metrics.ENABLED.set(1)
 
     @classmethod
     async def once(cls, source: Source, nats_server_name: str = "") -> Self:
-        """For a client that is soon over: whatever trust domain the certificate is of, and no renewal. Raises
-        IdentityUnavailable."""
+        """For a client that is soon over: whatever trust domain the certificate is of, and no renewal. Whom it refuses
+        it tells by itself, and no log. Raises IdentityUnavailable."""
         identity = cls(source, None, nats_server_name=nats_server_name)
+        identity._logs_refusals = False
         identity._take_trust(await source.trust())
         assert identity._trust is not None
         identity._take_credentials(await source.issue(identity._trust))
@@ -173,7 +175,8 @@ class Identity:
     def refuse(self, reason: Reason, text: str) -> Refusal:
         """Counts, logs and tells a refusal."""
         metrics.REFUSED_PEERS.labels(reason=reason.value).inc()
-        log.warning("peer_refused", reason=reason.value, error=text)
+        if self._logs_refusals:
+            log.warning("peer_refused", reason=reason.value, error=text)
         refusal = Refusal(reason, text)
         for listener in self._refusal_listeners:
             listener(refusal)

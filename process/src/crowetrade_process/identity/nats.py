@@ -25,6 +25,7 @@ from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE
 
 from crowetrade_process.identity.errors import IdentityUnavailable
 from crowetrade_process.identity.holder import End, Identity
+from crowetrade_process.identity.server_certificate import refusal_of
 
 RECONNECT_WAIT_SECONDS = 1
 CONNECT_SECONDS = 5
@@ -68,8 +69,14 @@ class _Transport(TcpTransport):
     async def connect_tls(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
-        """Raises NatsError for a server whose certificate is revoked."""
-        await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+        """Raises NatsError for a server whose certificate is revoked; whom the TLS library refuses is counted, too."""
+        try:
+            await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+        except ssl.SSLError as error:
+            server = uri if isinstance(uri, str) else uri.hostname
+            if self._identity is not None and (refusal := refusal_of(error, str(server))) is not None:
+                self._identity.refuse(refusal.reason, refusal.text)
+            raise
         if why := self.why_not():
             raise NatsError(f"nats: {why}")
 

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SEVERAL_IDENTITIES = "SeveralIdentities"
     WRONG_IDENTITY = "WrongIdentity"
     FOREIGN_TRUST_DOMAIN = "ForeignTrustDomain"
+    OTHER_NAME = "OtherName"
     WRONG_KEY = "WrongKey"
     EXPIRED = "Expired"
     NOT_YET_VALID = "NotYetValid"

@@ -1,8 +1,12 @@
 """Handshakes that the TLS library of nats-server refuses: it tells nobody, and writes a line to its log.
 
 nats-server logs to one place. So it logs to a file, and that is read from beside it: each line goes on to standard
-output, and each refusal is counted. How far it was read is kept in a file, and what nats-server has rotated away is
-read to its end first, so that neither a restart of the reader nor a rotation leaves out a line or counts it twice.
+output, and each refusal is counted and told. How far it was read is kept in a file, and what nats-server has rotated
+away is read to its end first, so that neither a restart of the reader nor a rotation leaves out a line or counts it
+twice.
+
+A line holds the subject of the certificate, in which somebody whom no authority of ours knows has written what they
+liked, line ends too: what a refusal says is a claim.
 """
 
 from __future__ import annotations
@@ -24,7 +28,11 @@ LOOK_SECONDS = 0.5
 PLACE_SUFFIX = "-read"
 """Of the file beside the log that says how far it was read."""
 
-_HANDSHAKE = " handshake error: "
+MAX_SAID = 512
+"""Characters of what the library says that are told; the end has the SHA-256 of the certificate."""
+
+_MAX_ADDRESS = 64
+_ERROR, _HANDSHAKE = " [ERR] ", " handshake error: "
 _BY_THE_PEER = "remote error: "
 """It is the peer that has refused us."""
 _OUT_OF_TIME = "x509: certificate has expired or is not yet valid: current time "
@@ -45,12 +53,18 @@ def refusal_in(line: str) -> Refusal | None:
     before, _, said = line.partition(_HANDSHAKE)
     if "TLS" not in before or said.startswith(_BY_THE_PEER):
         return None
+    address = before.partition(_ERROR)[2].partition(" ")[0][:_MAX_ADDRESS]
     found = (
-        Refusal(reason, f"the TLS handshake failed: {said}")
+        Refusal(reason, f"the TLS handshake with {address or 'somebody'} failed: {_shortened(said)}")
         for texts, reason in _REASONS
         if all(text in said for text in texts)
     )
     return next(found, None)
+
+
+def _shortened(said: str) -> str:
+    half = MAX_SAID // 2
+    return said if len(said) <= MAX_SAID else f"{said[:half]} ... {said[-half:]}"
 
 
 async def follow(path: Path, identity: Identity) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -11,13 +13,18 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from crowetrade_operator_tests.waiting import until
+from crowetrade_process.identity import server_certificate
+from crowetrade_process.identity.errors import NoServer, ServerRefused
 from crowetrade_process.identity.grpc import add_port, open_channel, peer_of, server_name
+from crowetrade_process.identity.handshakes import counted_handshakes
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal
 
-from .authority import HOUR, Authority, Issued, identity_name
+from .authority import HOUR, Authority, Issued, identity_name, write_identity
 from .identities import Files, identity_of, refused
 
 SECONDS = 10.0
@@ -164,26 +171,216 @@ async def test_plain_tcp_gets_no_answer(tmp_path: Path) -> None:
             await Stream(channel).ask()
 
 
-@pytest.mark.parametrize("what", ["another name", "a foreign authority", "expired"])
+def begins_at(hours: int) -> datetime:
+    return datetime.now(UTC) + hours * HOUR
+
+
+SERVERS: dict[str, tuple[Callable[[], Issued], Reason, str]] = {
+    "another name": (lambda: OURS.issue_to(identity_name("venue-other")), Reason.OTHER_NAME, "Hostname mismatch"),
+    "a foreign authority": (lambda: FOREIGN.issue_to(GATEWAY), Reason.FOREIGN_AUTHORITY, "issuer certificate"),
+    "a foreign authority with the same name": (
+        lambda: Authority(OURS.common_name).issue_to(GATEWAY),
+        Reason.FOREIGN_AUTHORITY,
+        "issuer certificate",
+    ),
+    "expired": (lambda: OURS.issue_to(GATEWAY, not_before=begins_at(-2)), Reason.EXPIRED, "has expired"),
+    "not yet valid": (lambda: OURS.issue_to(GATEWAY, not_before=begins_at(1)), Reason.NOT_YET_VALID, "not yet valid"),
+}
+"""What the certificate of a server is, the reason, and what the client says."""
+
+
+def show(server: Files, issued: Issued) -> None:
+    """The server shows this certificate, whatever it is; its own source would refuse it."""
+    object.__setattr__(server.identity.credentials, "chain_pem", issued.pem)
+    object.__setattr__(server.identity.credentials, "key_pem", issued.key_pem)
+
+
+async def assert_refused(target: str, client: Identity, reason: Reason, sentence: str) -> None:
+    """Nothing is said to the server; the refusal is counted with its reason, and told."""
+    before, told = refused(reason), list[Refusal]()
+    end = client.on_refusal(told.append)
+    with pytest.raises(ServerRefused, match=sentence) as refusal:
+        async with open_channel(target, client, SERVER):
+            raise AssertionError("there is no channel")
+    end()
+    assert refusal.value.reason is reason
+    assert str(refusal.value).endswith(f"({reason.value})")
+    assert refused(reason) == before + 1
+    assert [one.reason for one in told] == [reason]
+
+
+@pytest.mark.parametrize("what", SERVERS)
 async def test_a_client_refuses_a_server_that_is_not_the_one_it_wants(what: str, tmp_path: Path) -> None:
-    issued = {
-        "another name": lambda: OURS.issue_to(identity_name("venue-other")),
-        "a foreign authority": lambda: FOREIGN.issue_to(GATEWAY),
-        "expired": lambda: OURS.issue_to(GATEWAY),
-    }[what]()
-    authority = FOREIGN if what == "a foreign authority" else OURS
-    gateway = Files(tmp_path / "gateway", issued, authority, OURS)
-    await gateway.identity.start()
-    if what == "expired":
-        # The server goes on with it; its own source would refuse it.
-        old = OURS.issue_to(GATEWAY, not_before=datetime.now(UTC) - 2 * HOUR)
-        object.__setattr__(gateway.identity.credentials, "chain_pem", old.pem)
-        object.__setattr__(gateway.identity.credentials, "key_pem", old.key_pem)
+    issue, reason, sentence = SERVERS[what]
+    gateway = await identity_of(tmp_path / "gateway", GATEWAY, OURS)
     strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
-    async with serving(gateway.identity) as target, open_channel(target, strategy.identity, SERVER) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as refusal:
-            await Stream(channel).ask()
-    assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+    async with serving(gateway.identity) as target:
+        good = Issued(*_shown_by(gateway))
+        show(gateway, issue())
+        await assert_refused(target, strategy.identity, reason, sentence)
+        # As soon as it shows another one it is let in.
+        show(gateway, good)
+        async with open_channel(target, strategy.identity, SERVER) as channel:
+            assert await Stream(channel).ask() == STRATEGY.uri
+
+
+def _shown_by(server: Files) -> tuple[x509.Certificate, bytes]:
+    credentials = server.identity.credentials
+    return x509.load_pem_x509_certificate(credentials.chain_pem), credentials.key_pem
+
+
+LISTS: dict[str, tuple[Callable[[Issued], bytes], Reason, str]] = {
+    "revoked": (OURS.revocations, Reason.REVOKED, "is revoked"),
+    "of a list that has ended": (
+        lambda issued: OURS.revocations(next_update=-HOUR),
+        Reason.REVOCATION_UNKNOWN,
+        "no revocation list",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+async def test_a_client_refuses_a_server_whose_certificate_is_revoked(what: str, tmp_path: Path) -> None:
+    listed, reason, sentence = LISTS[what]
+    issued, mine = OURS.issue_to(GATEWAY), OURS.issue_to(STRATEGY)
+    gateway = Files(tmp_path / "gateway", issued, OURS)
+    await gateway.identity.start()
+    strategy = Files(tmp_path / "strategy", mine, OURS, revocations=listed(issued))
+    await strategy.identity.start()
+    async with serving(gateway.identity) as target:
+        await assert_refused(target, strategy.identity, reason, sentence)
+        # It has another certificate, and there is a list that is up to date.
+        await gateway.renew(OURS.issue_to(GATEWAY), OURS)
+        await strategy.renew(mine, OURS, revocations=OURS.revocations(issued))
+        async with open_channel(target, strategy.identity, SERVER) as channel:
+            assert await Stream(channel).ask() == STRATEGY.uri
+
+
+async def test_what_is_done_at_a_server_ends_when_its_certificate_is_revoked_and_elsewhere_goes_on(
+    tmp_path: Path,
+) -> None:
+    mine = OURS.issue_to(STRATEGY)
+    one, other = OURS.issue_to(GATEWAY), OURS.issue_to(GATEWAY)
+    gateways = [Files(tmp_path / str(number), issued, OURS) for number, issued in enumerate((one, other))]
+    for gateway in gateways:
+        await gateway.identity.start()
+    strategy = Files(tmp_path / "strategy", mine, OURS, revocations=OURS.revocations())
+    await strategy.identity.start()
+    at_work = asyncio.Event()
+
+    async def work(target: str) -> None:
+        async with open_channel(target, strategy.identity, SERVER) as channel:
+            stream = Stream(channel)
+            while True:
+                assert await stream.ask() == STRATEGY.uri
+                at_work.set()
+
+    async with serving(gateways[0].identity) as first, serving(gateways[1].identity) as second:
+        working = asyncio.create_task(work(first))
+        await at_work.wait()
+        async with open_channel(second, strategy.identity, SERVER) as channel:
+            stream = Stream(channel)
+            assert await stream.ask() == STRATEGY.uri
+            before = refused(Reason.REVOKED)
+            await strategy.renew(mine, OURS, revocations=OURS.revocations(one))
+            with pytest.raises(ServerRefused, match="is revoked"):
+                await asyncio.wait_for(working, SECONDS)
+            assert refused(Reason.REVOKED) == before + 1
+            assert await stream.ask() == STRATEGY.uri
+
+
+async def test_the_server_that_was_looked_at_and_the_one_that_is_talked_to_are_one(tmp_path: Path) -> None:
+    """Between the look and the first call somebody with another certificate, revoked or not, takes its place."""
+    gateway = await identity_of(tmp_path / "gateway", GATEWAY, OURS)
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    async with serving(gateway.identity) as target:
+        async with open_channel(target, strategy.identity, SERVER) as channel:
+            await gateway.renew(OURS.issue_to(GATEWAY), OURS)
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await Stream(channel).ask()
+        assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+        async with open_channel(target, strategy.identity, SERVER) as channel:
+            assert await Stream(channel).ask() == STRATEGY.uri
+
+
+async def test_a_client_refuses_a_server_of_an_older_protocol(tmp_path: Path) -> None:
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    files = write_identity(tmp_path / "old", OURS.issue_to(GATEWAY), OURS)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files / "tls.crt", files / "tls.key")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def answer(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
+            context.wrap_socket(connection, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = asyncio.create_task(asyncio.to_thread(answer, listening))
+        target = f"127.0.0.1:{listening.getsockname()[1]}"
+        await assert_refused(target, strategy.identity, Reason.OLD_PROTOCOL, "takes no TLS 1.3")
+        await answering
+
+
+async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example ready\r\n")
+    await reader.read(1)
+    writer.close()
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"), [(plain, "TLS handshake failed"), (hang_up, "."), (None, "Connect call failed")]
+)
+async def test_who_ends_no_handshake_is_no_server_and_nobody_is_refused(
+    answer: Any, sentence: str, tmp_path: Path
+) -> None:
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    told: list[Refusal] = []
+    strategy.identity.on_refusal(told.append)
+    server = await asyncio.start_server(answer or hang_up, "127.0.0.1", 0)
+    target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        if answer is None:
+            server.close()
+        with pytest.raises(NoServer, match=sentence) as found:
+            async with open_channel(target, strategy.identity, SERVER):
+                raise AssertionError("there is no channel")
+    assert not isinstance(found.value, ServerRefused)
+    assert told == []
+
+
+async def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_certificate, "SECONDS", 0.2)
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(NoServer, match="TimeoutError"):
+        async with open_channel(f"127.0.0.1:{silent.getsockname()[1]}", strategy.identity, SERVER):
+            raise AssertionError("there is no channel")
+
+
+async def test_a_server_that_refuses_us_refuses_once_for_each_try(tmp_path: Path) -> None:
+    """It counts whom it refuses: a look and a channel are one try."""
+    gateway = await identity_of(tmp_path / "gateway", GATEWAY, OURS)
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, FOREIGN, FOREIGN, OURS)
+    before = refused(Reason.FOREIGN_AUTHORITY)
+    async with serving(gateway.identity) as target:
+        with counted_handshakes(gateway.identity):
+            with pytest.raises(NoServer, match="does it refuse our certificate"):
+                async with open_channel(target, strategy.identity, SERVER):
+                    raise AssertionError("there is no channel")
+            await until("the refusal to be counted", lambda: refused(Reason.FOREIGN_AUTHORITY) > before)
+    assert refused(Reason.FOREIGN_AUTHORITY) == before + 1
+
+
+@pytest.mark.parametrize("target", ["gateway.example", ":50051", "gateway.example:http"])
+async def test_what_is_no_address_is_told(target: str, tmp_path: Path) -> None:
+    strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
+    with pytest.raises(NoServer, match="write HOST:PORT"):
+        async with open_channel(target, strategy.identity, SERVER):
+            raise AssertionError("there is no channel")
 
 
 async def test_the_authority_is_replaced_while_streams_go_on(tmp_path: Path) -> None:

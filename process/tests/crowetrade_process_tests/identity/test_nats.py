@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.nats import BusClient, TlsClient, connect_options
 from crowetrade_process.identity.peer import Reason
 
-from .authority import HOUR, Authority, identity_name, write_identity
+from .authority import HOUR, Authority, Issued, identity_name, write_identity
 from .identities import Files, identity_of, refused
 
 pytestmark = pytest.mark.integration
@@ -160,23 +160,35 @@ async def test_a_client_ends_no_handshake_of_tls_1_2(tmp_path: Path) -> None:
     assert not connections
 
 
-@pytest.mark.parametrize("what", ["another name", "a foreign authority"])
+SERVERS: dict[str, tuple[Callable[[], Issued], Reason]] = {
+    "another name": (lambda: OURS.issue_to(STRATEGY), Reason.OTHER_NAME),
+    "a foreign authority": (lambda: FOREIGN.issue_to(NATS), Reason.FOREIGN_AUTHORITY),
+    "expired": (lambda: OURS.issue_to(NATS, not_before=datetime.now(UTC) - 2 * HOUR), Reason.EXPIRED),
+    "not yet valid": (lambda: OURS.issue_to(NATS, not_before=datetime.now(UTC) + HOUR), Reason.NOT_YET_VALID),
+}
+
+
+@pytest.mark.parametrize("what", SERVERS)
 async def test_a_client_refuses_a_server_that_is_not_ours(what: str, tmp_path: Path) -> None:
-    issued = OURS.issue_to(STRATEGY) if what == "another name" else FOREIGN.issue_to(NATS)
+    issue, reason = SERVERS[what]
+    issued = issue()
     server = NatsServer(tmp_path, jetstream=False, tls=write_identity(tmp_path / "server", issued, OURS, FOREIGN))
     server.start()
     strategy = await identity_of(tmp_path / "strategy", STRATEGY, OURS)
     strategy.identity.nats_server_name = NATS.dns_name
+    client, before = TlsClient(strategy.identity), refused(reason)
     try:
         with pytest.raises((nats.errors.Error, OSError)):
-            await nats.connect(
+            await client.connect(
                 server.url,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 error_cb=_ignore,
                 **connect_options(strategy.identity),
             )
+        assert refused(reason) > before
     finally:
+        await client.close()
         server.stop()
 
 

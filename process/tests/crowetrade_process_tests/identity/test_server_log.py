@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from crowetrade_operator_tests.servers import Process, free_port, wait_for
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process.identity.peer import Reason
-from crowetrade_process.identity.server_log import LogReader, refusal_in
+from crowetrade_process.identity.server_log import MAX_SAID, LogReader, refusal_in
 
 from .authority import HOUR, Authority, Issued, identity_name, write_identity
 
@@ -63,14 +63,20 @@ class Watched:
             [
                 sys.executable,
                 "-m",
-                "crowetrade_process.identity.write_files",
+                "crowetrade_process.nats_sidecar",
                 f"--directory={self.folder}/tls",
                 f"--reload-pid-file={self.folder}/nats.pid",
                 f"--log-file={self.folder}/nats.log",
                 f"--http-port={self.http_port}",
             ],
             self.folder,
-            {"IDENTITY_SOURCE": "Files", "IDENTITY_DIRECTORY": str(self.source)},
+            {
+                "IDENTITY_SOURCE": "Files",
+                "IDENTITY_DIRECTORY": str(self.source),
+                "IDENTITY_OPERATOR_NAMESPACE": NATS.namespace,
+                "NATS_TLS_SERVER_NAME": NATS.dns_name,
+                "NATS_URL": f"tls://127.0.0.1:{self.port}",
+            },
         )
         wait_for(keeper, f"http://127.0.0.1:{self.http_port}/readyz")
         return keeper
@@ -191,6 +197,19 @@ async def test_neither_a_rotation_nor_a_restart_leaves_out_a_line_or_counts_it_t
 def test_the_reason_is_what_the_library_says(said: str, reason: Reason | None) -> None:
     found = refusal_in(f"{LINE}{said}")
     assert (found.reason if found else None) == reason
+
+
+def test_a_refusal_names_the_address_and_no_more_of_a_certificate_than_fits() -> None:
+    """The subject of a certificate is whatever somebody has written into it, as long as a handshake may be."""
+    said = f"tls: failed to verify certificate: x509: (CN={'a' * 60_000} SHA-256: 77389bbe)"
+    found = refusal_in(f"{LINE}{said}")
+    assert found is not None
+    assert found.text.startswith("the TLS handshake with 10.0.0.4:51234 failed: tls: failed to verify certificate")
+    assert found.text.endswith("SHA-256: 77389bbe)")
+    assert len(found.text) < MAX_SAID + 100
+    found = refusal_in(f"[7] [ERR] {'b' * 60_000} - TLS handshake error: {said}")
+    assert found is not None
+    assert len(found.text) < MAX_SAID + 150
 
 
 def test_servers_of_a_cluster_are_counted_and_other_lines_are_not() -> None:

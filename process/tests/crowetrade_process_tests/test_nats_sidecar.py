@@ -18,8 +18,9 @@ import nats
 import pytest
 from cryptography import x509
 
-from crowetrade_process.identity import metrics, write_files
-from crowetrade_process.identity.write_files import main
+from crowetrade_process import nats_sidecar
+from crowetrade_process.identity import metrics
+from crowetrade_process.nats_sidecar import main
 from crowetrade_process.stopping import cancelled
 from crowetrade_process_tests.identity.authority import Authority, identity_name, write_identity
 from crowetrade_process_tests.identity.identities import Files, identity_of
@@ -82,7 +83,7 @@ async def test_a_renewed_certificate_is_shown_and_open_connections_stay(tmp_path
     authority, tls = Authority(), tmp_path / "tls"
     first, second = authority.issue_to(NATS), authority.issue_to(NATS)
     source = write_identity(tmp_path / "source", first, authority)
-    keeper = (sys.executable, "-m", "crowetrade_process.identity.write_files")
+    keeper = (sys.executable, "-m", "crowetrade_process.nats_sidecar")
     arguments = (f"--directory={tls}", f"--reload-pid-file={tmp_path / 'nats.pid'}")
     settings = {"IDENTITY_SOURCE": "Files", "IDENTITY_DIRECTORY": str(source)}
     (tmp_path / "nats.conf").write_text(CONFIG.format(folder=tmp_path, tls=tls))
@@ -115,7 +116,7 @@ async def test_what_cannot_be_written_is_written_as_soon_as_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nats-server would go on with a certificate that ends, until the next one is due."""
-    monkeypatch.setattr(write_files, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(nats_sidecar, "RETRY_SECONDS", 0.02)
     files = await identity_of(tmp_path / "source", NATS, Authority())
     tls, pid_file, changed = tmp_path / "tls", tmp_path / "pid", asyncio.Event()
     changed.set()
@@ -123,7 +124,7 @@ async def test_what_cannot_be_written_is_written_as_soon_as_it_can(
     before = failures()
     with running("sleep", "60") as program:
         pid_file.write_text(str(program.pid))
-        keeping = asyncio.create_task(write_files.keep_written(files.identity, changed, tls, pid_file))
+        keeping = asyncio.create_task(nats_sidecar.keep_written(files.identity, changed, tls, pid_file))
         await until("two tries to fail", lambda: failures() >= before + 2)
         assert program.poll() is None
         tls.unlink()
@@ -145,7 +146,7 @@ async def test_what_is_renewed_waits_for_an_authorizer_as_long_as_it_may(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holds, another, waits = WAITS[case]
-    monkeypatch.setattr(write_files, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(nats_sidecar, "RETRY_SECONDS", 0.02)
     authority, asked, is_there = Authority(), list[bool](), False
     issued = authority.issue_to(NATS, not_before=datetime.now(UTC), lifetime=holds)
     files = Files(tmp_path / "source", issued, authority)
@@ -158,7 +159,7 @@ async def test_what_is_renewed_waits_for_an_authorizer_as_long_as_it_may(
 
     changed.set()
     files.identity.on_change(changed.set)
-    keeping = asyncio.create_task(write_files.keep_written(files.identity, changed, tls, pid_file, served))
+    keeping = asyncio.create_task(nats_sidecar.keep_written(files.identity, changed, tls, pid_file, served))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(cancelled, keeping)
         await until("the first to be written", (tls / "tls.crt").exists)
@@ -184,11 +185,11 @@ def failures() -> float:
 async def test_a_volume_without_room_for_all_keeps_the_files_of_before(tmp_path: Path) -> None:
     authority, tls = Authority(), tmp_path / "tls"
     files = await identity_of(tmp_path / "source", NATS, authority)
-    write_files.write(before := files.identity.credentials, tls)
+    nats_sidecar.write(before := files.identity.credentials, tls)
     await files.renew(authority.issue_to(NATS), authority)
     (tls / ".tls.crt").mkdir()  # in the way of the last file
     with pytest.raises(OSError, match=r"tls\.crt"):
-        write_files.write(files.identity.credentials, tls)
+        nats_sidecar.write(files.identity.credentials, tls)
     assert (tls / "tls.key").read_bytes() == before.key_pem
     assert (tls / "tls.crt").read_bytes() == before.chain_pem
 

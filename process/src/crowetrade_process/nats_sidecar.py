@@ -1,9 +1,10 @@
-"""`python -m crowetrade_process.identity.write_files`: keeps an identity as files, for a program that is not ours.
+"""`python -m crowetrade_process.nats_sidecar`: keeps an identity as files, for a program that is not ours.
 
 Runs beside nats-server: it gets the certificate as every process of ours does, writes it into memory that both share,
 and tells nats-server to read it again. Files are written before the signal and replaced one by one, by rename: the
 program never reads half of one, and reads them only when it starts or is told to. It also passes on what nats-server
-writes to its log, and counts the handshakes that it refuses.
+writes to its log, and counts the handshakes that it refuses and records them in the audit trail, over the same server:
+while that one is away they wait, and the log is read on.
 
 When nats-server reads again it asks its authorizer about every open connection, and closes all where none answers. So a
 certificate that was renewed waits for an authorizer, as long as the one before holds.
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +25,8 @@ from pathlib import Path
 
 import structlog
 
+from crowetrade_process.audit.refusals import Refusals
+from crowetrade_process.audit.trail import Trail, connecting
 from crowetrade_process.exit import failed
 from crowetrade_process.health import Health
 from crowetrade_process.identity import metrics
@@ -30,6 +34,7 @@ from crowetrade_process.identity.credentials import Credentials
 from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.files import BUNDLE_FILE, CERTIFICATE_FILE, KEY_FILE
 from crowetrade_process.identity.holder import Identity, utc_now
+from crowetrade_process.identity.roles import NATS_ACCOUNT
 from crowetrade_process.identity.running import running
 from crowetrade_process.identity.server_authorizer import has_authorizer
 from crowetrade_process.identity.server_log import follow
@@ -41,6 +46,8 @@ from crowetrade_process.stopping import cancelled, stop_on_signals, unless_stopp
 CONFIGURATION_ERROR = 78
 """EX_CONFIG of sysexits.h."""
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
+NATS_URL = "NATS_URL"
+"""Environment variable with the address of nats-server, for the audit trail."""
 RETRY_SECONDS = 1.0
 """After a certificate could not be written, or nobody was there to judge connections."""
 LAST_SECONDS = 60.0
@@ -93,10 +100,10 @@ async def serve(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         if not ok:
             log.warning("no_identity", why=why)
 
-    # What is refused is counted while this process has no certificate, too.
+    # What is refused is counted while this process has no certificate, too, and recorded as soon as it has one.
     async with (
         _served(health, options.http_port),
-        _followed(options.log_file, identity),
+        _followed(options.log_file, identity, environment),
         running(identity, report, stopping),
     ):
         if stopping.is_set():
@@ -166,25 +173,36 @@ async def _served(health: Health, port: int | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _followed(log_file: Path | None, identity: Identity) -> AsyncIterator[None]:
+async def _followed(log_file: Path | None, identity: Identity, environment: Mapping[str, str]) -> AsyncIterator[None]:
     if log_file is None:
         yield
         return
-    following = asyncio.create_task(follow(log_file, identity))
-    try:
-        yield
-    finally:
-        await cancelled(following)
+    url, namespace = (_required(environment, name) for name in (NATS_URL, IdentityVariable.OPERATOR_NAMESPACE))
+    trail = Trail(namespace, NATS_ACCOUNT, socket.gethostname(), identity=identity)
+    trail.record_start("nats")
+    identity.on_refusal(Refusals(trail).refused)
+    async with trail.writing(connecting(url, f"{NATS_ACCOUNT}-audit", identity)):
+        following = asyncio.create_task(follow(log_file, identity))
+        try:
+            yield
+        finally:
+            await cancelled(following)
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    if not (text := environment.get(name, "")):
+        raise IdentitySettingsError(f"the environment variable {name} is not set: with --log-file it has to be")
+    return text
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m crowetrade_process.identity.write_files", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m crowetrade_process.nats_sidecar", description=__doc__)
     parser.add_argument(
         "--directory", type=Path, required=True, help=f"gets {CERTIFICATE_FILE}, {KEY_FILE}, {BUNDLE_FILE}"
     )
     parser.add_argument("--reload-pid-file", type=Path, required=True, help="of the process that gets SIGHUP")
-    parser.add_argument("--log-file", type=Path, help="of that process: is printed, and its refusals are counted")
+    parser.add_argument("--log-file", type=Path, help="of that process: is printed, and its refusals recorded")
     parser.add_argument("--monitor-url", help="of that process: it reads again when an authorizer is there to ask")
     parser.add_argument("--http-port", type=int, help="where metrics are")
     options = parser.parse_args(arguments)
