@@ -56,7 +56,7 @@ def names(objects: list[Object], *kinds: str) -> set[str]:
 
 def test_without_identities_there_is_no_authorizer_and_no_tls() -> None:
     assert "crowetrade-authorizer" not in names(NONE, "Deployment", "ServiceAccount", "ClusterRole", "NetworkPolicy")
-    assert names(NONE, "Job") == {"crowetrade-deletions", "crowetrade-uninstall"}
+    assert names(NONE, "Job") == {"crowetrade-admission", "crowetrade-uninstall"}
     (config,) = [item for item in of_kind(NONE, "ConfigMap") if item["metadata"]["name"] == "nats"]
     assert "tls {" not in config["data"]["access.conf"]
     assert environment(NONE, "crowetrade-operator")["IDENTITY_SOURCE"] == "None"
@@ -140,7 +140,7 @@ def test_two_authorizers_that_a_drain_takes_one_by_one() -> None:
 
 def test_secrets_may_be_touched_by_hooks_alone_by_each_its_own() -> None:
     roles = [item for item in of_kind(FROM_VAULT, "Role", "ClusterRole") if "secrets" in str(item.get("rules"))]
-    own = {"crowetrade-authorizer-keys": "crowetrade-authorizer", "crowetrade-deletions": "crowetrade-deletions"}
+    own = {"crowetrade-authorizer-keys": "crowetrade-authorizer", "crowetrade-admission": "crowetrade-admission"}
     assert {item["metadata"]["name"] for item in roles} == own.keys()
     for role in roles:
         assert "helm.sh/hook" in role["metadata"]["annotations"]
@@ -154,10 +154,10 @@ def test_a_webhook_may_be_changed_by_its_hook_alone() -> None:
     """Whoever may change one can have every object of the cluster shown to them, Secrets too."""
     roles = [item for item in of_kind(FROM_VAULT, "Role", "ClusterRole") if "webhookconfig" in str(item.get("rules"))]
     (role,) = roles
-    assert role["metadata"]["name"] == "crowetrade-deletions"
+    assert role["metadata"]["name"] == "crowetrade-admission"
     assert "helm.sh/hook" in role["metadata"]["annotations"]
     (rule,) = role["rules"]
-    assert rule["resourceNames"] == ["crowetrade-deletions"]
+    assert rule["resourceNames"] == ["crowetrade-admission"]
     assert rule["verbs"] == ["get", "update"]
 
 
