@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade_operator.admission.install import EARLIER_SECRET, NAME
 from crowetrade_operator.settings import Issuer, from_environment
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
 from crowetrade_process.identity.settings import identity_from_environment
@@ -144,10 +145,13 @@ def test_secrets_may_be_touched_by_hooks_alone_by_each_its_own() -> None:
     assert {item["metadata"]["name"] for item in roles} == own.keys()
     for role in roles:
         assert "helm.sh/hook" in role["metadata"]["annotations"]
-        assert {tuple(rule["verbs"]): rule.get("resourceNames") for rule in role["rules"]} == {
+        allowed: dict[tuple[str, ...], list[str] | None] = {
             ("create",): None,
             ("get",): [own[role["metadata"]["name"]]],
         }
+        if role["metadata"]["name"] == NAME:
+            allowed["delete",] = [EARLIER_SECRET]
+        assert {tuple(rule["verbs"]): rule.get("resourceNames") for rule in role["rules"]} == allowed
 
 
 def test_a_webhook_may_be_changed_by_its_hook_alone() -> None:

@@ -17,9 +17,11 @@ from crowetrade_operator.admission.keys import CERTIFICATE, TOKEN, Keys, dns_nam
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.hook import run_hook
 from crowetrade_operator.cluster.resources import ApiResource
-from crowetrade_operator.cluster.secrets import make_once
+from crowetrade_operator.cluster.secrets import SECRETS, make_once
 
 NAME = "crowetrade-admission"
+EARLIER_SECRET = "crowetrade-deletions"
+"""Of builds that were asked about deletions alone: their keys serve nothing any more."""
 WEBHOOKS = ApiResource(
     "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration"
 )
@@ -41,6 +43,7 @@ async def install(cluster: Cluster, namespace: str) -> bool:
         webhook["clientConfig"] = wanted
     if is_changed:
         await cluster.replace(WEBHOOKS, "", NAME, found)
+    await cluster.delete(SECRETS, namespace, EARLIER_SECRET)
     return is_changed
 
 

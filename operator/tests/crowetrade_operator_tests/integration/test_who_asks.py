@@ -20,7 +20,7 @@ from crowetrade import subjects
 from crowetrade.audit.v1 import audit_pb2
 from crowetrade_api.names import CHANGED_BY_ANNOTATION, GROUP, VERSION
 from crowetrade_operator import metrics
-from crowetrade_operator.admission.install import NAME, WEBHOOKS, install
+from crowetrade_operator.admission.install import EARLIER_SECRET, NAME, WEBHOOKS, install
 from crowetrade_operator.admission.keys import CERTIFICATE, KEY, TOKEN, Keys, dns_name, path_of, read
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
@@ -434,6 +434,19 @@ async def test_the_job_makes_the_keys_once_and_tells_the_api_server(
         assert again == webhook
     finally:
         await cluster.delete(WEBHOOKS, "", NAME)
+
+
+async def test_the_job_takes_the_secret_of_earlier_builds_away_and_no_other(cluster: Cluster, namespace: str) -> None:
+    for name in (EARLIER_SECRET, "other"):
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {TOKEN: "t"}}
+        await cluster.create(SECRETS, namespace, body)
+    await cluster.create(WEBHOOKS, "", configuration())
+    try:
+        await install(cluster, namespace)
+    finally:
+        await cluster.delete(WEBHOOKS, "", NAME)
+    found, _ = await cluster.list(SECRETS, namespace)
+    assert {item["metadata"]["name"] for item in found} == {NAME, "other"}
 
 
 async def test_a_secret_that_lacks_something_is_not_used(cluster: Cluster, namespace: str) -> None:
