@@ -48,7 +48,7 @@ def _bindings(objects: list[Object], *, of_hooks: bool) -> set[tuple[str, str]]:
 
 def test_an_operator_of_some_namespaces_has_no_right_in_others(cluster: Cluster) -> None:
     """While it runs: the hook of uninstalling may list and patch in all, because Helm would end at a namespace that is
-    gone, and that of deletions may change one webhook, and make one Secret where it runs."""
+    gone, and that of the webhook may change one webhook, and make one Secret where it runs."""
     everywhere = _bindings(_render(cluster, {}), of_hooks=False)
     assert everywhere == {("ClusterRoleBinding", ""), ("RoleBinding", NAMESPACE)}
     some = _render(cluster, {"operator": {"namespaces": ["desk-a", "desk-b"]}})

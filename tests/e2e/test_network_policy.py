@@ -312,7 +312,7 @@ def test_a_namespace_that_is_closed_lets_its_strategies_trade_and_a_bystander_no
 
 
 AWAY = {"bus", "Vault", "name server", "name server by UDP", "DNS", "DNS by UDP"}
-JOBS = ("crowetrade-authorizer-keys", "crowetrade-deletions", "crowetrade-uninstall")
+JOBS = ("crowetrade-authorizer-keys", "crowetrade-admission", "crowetrade-uninstall")
 BY_NETWORKS = {
     "strategy-ema": AWAY,
     "venue-sim-fx": AWAY | {"API server"},

@@ -97,18 +97,18 @@ CASES: dict[str, Case] = {
     "every chain is whole": Case(
         "CroweTradeAuditTrailBroken", {'crowetrade_operator_audit_chains_broken{pod="a"}': "0 0"}, "1m"
     ),
-    "who deletes is not recorded": Case(
-        "CroweTradeDeletionsNotRecorded",
-        {'crowetrade_operator_deletions_served{pod="a"}': "1 0x20"},
+    "who asks is not recorded": Case(
+        "CroweTradeRequestsNotRecorded",
+        {'crowetrade_operator_admission_served{pod="a"}': "1 0x20"},
         "18m",
-        "the API server cannot ask a before it deletes: nobody is named",
+        "the API server cannot ask a who changes or deletes: nobody is named",
         "pod=a",
     ),
     "an operator has only begun": Case(
-        "CroweTradeDeletionsNotRecorded", {'crowetrade_operator_deletions_served{pod="a"}': "0x3 1x20"}, "18m"
+        "CroweTradeRequestsNotRecorded", {'crowetrade_operator_admission_served{pod="a"}': "0x3 1x20"}, "18m"
     ),
-    "who deletes is not to be recorded": Case(
-        "CroweTradeDeletionsNotRecorded", {'crowetrade_operator_deletions_served{pod="a"}': "-1x20"}, "18m"
+    "who asks is not to be recorded": Case(
+        "CroweTradeRequestsNotRecorded", {'crowetrade_operator_admission_served{pod="a"}': "-1x20"}, "18m"
     ),
     "records are lost": Case(
         "CroweTradeAuditRecordsLost", {LOST: "0x10 5x10"}, "12m", "5 events are not in the audit trail", "pod=a"

@@ -348,3 +348,14 @@ its credentials, as the operator's policies do (METADATA_NETWORKS); another one 
   ports:
   - {port: 8080, protocol: TCP}
 {{- end }}
+
+{{- /* The version of MutatingAdmissionPolicy that the API server knows; empty where it knows none. */ -}}
+{{- define "crowetrade.mutatingAdmissionPolicy" -}}
+{{- $version := "" }}
+{{- range list "v1" "v1beta1" }}
+{{- if and (not $version) ($.Capabilities.APIVersions.Has (printf "admissionregistration.k8s.io/%s/MutatingAdmissionPolicy" .)) }}
+{{- $version = . }}
+{{- end }}
+{{- end }}
+{{- $version }}
+{{- end }}

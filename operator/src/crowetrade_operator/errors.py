@@ -39,7 +39,7 @@ class WatchEnded(OperatorError):
 
 
 class ReviewUnreadable(OperatorError):
-    """What came to the webhook is no AdmissionReview of a deletion."""
+    """What came to the webhook is no AdmissionReview that can be read."""
 
 
 class ClusterError(OperatorError):

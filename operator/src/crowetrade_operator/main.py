@@ -34,6 +34,7 @@ import uvloop
 from crowetrade_api.files import TERMINATION_LOG, EnvName, ExitCode
 from crowetrade_api.names import Kind, control_address
 from crowetrade_operator import metrics
+from crowetrade_operator.admission.server import Webhook
 from crowetrade_operator.bus.nats import Bus
 from crowetrade_operator.bus.status_board import StatusBoard
 from crowetrade_operator.cluster.cache import Cache
@@ -48,7 +49,6 @@ from crowetrade_operator.cluster.status import StatusWriter
 from crowetrade_operator.cluster.takeover import Takeover, left_behind
 from crowetrade_operator.cluster.watch import Watches
 from crowetrade_operator.control.orders import DirectOrders
-from crowetrade_operator.deletions.server import Webhook
 from crowetrade_operator.errors import ClusterError, OperatorError, SettingsError, WatchEnded
 from crowetrade_operator.handlers.watch import Watch
 from crowetrade_operator.leadership import Leadership
@@ -166,7 +166,7 @@ class Operator:
         self.http_port = self._health.port
         # Resources are reconciled without it: the bus and gateways alone ask for a certificate.
         identity = asyncio.create_task(self._keep_identity())
-        deletions = asyncio.create_task(self._record_deletions())
+        admission = asyncio.create_task(self._record_requests())
         cluster = await connect(self.settings.kubeconfig)
         elector = Elector(
             cluster,
@@ -177,9 +177,9 @@ class Operator:
             wall_clock=self._wall_clock,
         )
         try:
-            await self._elect_and_work(cluster, elector, identity, deletions)
+            await self._elect_and_work(cluster, elector, identity, admission)
         finally:
-            await cancelled(deletions)
+            await cancelled(admission)
             await cancelled(identity)
             await elector.release()
             await cluster.close()
@@ -194,16 +194,16 @@ class Operator:
         await self.identity.start(report)
         await self.identity.run()
 
-    async def _record_deletions(self) -> None:
+    async def _record_requests(self) -> None:
         """In every replica, because the API server asks any of them. So not by the trail that ends when this one ceases
         to lead."""
-        if not self.settings.deletions_directory:
-            metrics.DELETIONS_SERVED.set(-1)
+        if not self.settings.admission_directory:
+            metrics.ADMISSION_SERVED.set(-1)
             await asyncio.Event().wait()
             return
         trail = self._trail()
-        webhook = Webhook(Path(self.settings.deletions_directory), self.settings.deletions_port, trail)
-        async with self._writing(trail, "crowetrade-operator-deletions"):
+        webhook = Webhook(Path(self.settings.admission_directory), self.settings.admission_port, trail)
+        async with self._writing(trail, "crowetrade-operator-admission"):
             await webhook.run()
 
     def _trail(self) -> Trail:
@@ -220,7 +220,7 @@ class Operator:
         return trail.writing(connecting(self.settings.nats_url, name, self.identity))
 
     async def _elect_and_work(
-        self, cluster: Cluster, elector: Elector, identity: asyncio.Task[None], deletions: asyncio.Task[None]
+        self, cluster: Cluster, elector: Elector, identity: asyncio.Task[None], admission: asyncio.Task[None]
     ) -> None:
         if await unless_stopping(self.stopping, elector.take(), PART_SECONDS):
             self._leads.set()
@@ -233,7 +233,7 @@ class Operator:
             "work": work(cluster, elector),
             # A certificate that nobody renews any more would end the bus hours later.
             "identity": _end_of(identity),
-            "deletions": _end_of(deletions),
+            "admission": _end_of(admission),
         }
         await self._first_end(everything, ALL_SECONDS)
 

@@ -59,16 +59,18 @@ CHILD_WRITTEN_OFTEN = Gauge(
     ["kind", "namespace", "name"],
     registry=REGISTRY,
 )
-DELETIONS = Counter(
-    f"{_PREFIX}_deletions",
-    "Questions of the API server before it deletes one of our resources, by result: Recorded; Nothing (a dry run, or it"
-    " is being deleted or was asked about already); Stranger (without the token); Unreadable.",
+ADMISSION_REVIEWS = Counter(
+    f"{_PREFIX}_admission_reviews",
+    "Questions of the API server before it changes or deletes one of our resources, by result: Recorded; Nothing (a dry"
+    " run, or nothing changes, or it is being deleted or was asked about already); Stranger (without the token);"
+    " Unreadable.",
     ["result"],
     registry=REGISTRY,
 )
-DELETIONS_SERVED = Gauge(
-    f"{_PREFIX}_deletions_served",
-    "1 when this replica can be asked, so that who deletes is recorded; 0 when not; -1 when it is not to be.",
+ADMISSION_SERVED = Gauge(
+    f"{_PREFIX}_admission_served",
+    "1 when this replica can be asked, so that who changes and deletes is recorded; 0 when not; -1 when it is not to"
+    " be.",
     registry=REGISTRY,
 )
 STATUS_WRITES = Counter(

@@ -23,7 +23,7 @@ from crowetrade_process.identity.errors import IdentitySettingsError
 from crowetrade_process.identity.variables import IDENTITY_TOKEN_FILE, IdentitySource, IdentityVariable
 from crowetrade_process.identity.vault_api import parse_addresses
 
-DELETIONS_PORT = 8443
+ADMISSION_PORT = 8443
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -138,9 +138,9 @@ class Settings:
     streams: StreamSettings = StreamSettings()
     cluster_domain: str = ""
     http_port: int = HTTP_PORT
-    # Where the keys of the webhook are mounted that records who deletes; empty: nobody does.
-    deletions_directory: str = ""
-    deletions_port: int = DELETIONS_PORT
+    # Where the keys of the webhook are mounted that records who asks for what; empty: nobody does.
+    admission_directory: str = ""
+    admission_port: int = ADMISSION_PORT
     workers: int = 16
     # Of one namespace.
     gateway_restarts_at_once: int = 1
@@ -239,7 +239,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         streams=_streams(environment),
         cluster_domain=environment.get("CLUSTER_DOMAIN", ""),
         http_port=int(_number(environment, "HTTP_PORT", _DEFAULTS.http_port, least=0)),
-        deletions_directory=environment.get("DELETIONS_DIRECTORY", ""),
+        admission_directory=environment.get("ADMISSION_DIRECTORY", ""),
         workers=int(_number(environment, "WORKERS", _DEFAULTS.workers, least=1)),
         gateway_restarts_at_once=int(
             _number(environment, "GATEWAY_RESTARTS_AT_ONCE", _DEFAULTS.gateway_restarts_at_once, least=1)

@@ -23,7 +23,7 @@ What the chart's roles allow with `identity.source: CertManager`, the operator w
 `cert-manager.io` is missing. `crowetrade-uninstall` is there during the last step of `helm uninstall` alone, and holds
 in all namespaces, also with `operator.namespaces`: nothing can be bound in one that is gone. No process runs commands
 in pods, and none reads Secrets but two Jobs that make one each: the authorizer's keys, and those by which the API
-server asks the operator before it deletes; the second may change that webhook, and is there after an installation or
+server asks the operator; the second may change that webhook, and is there after an installation or
 upgrade alone. Which objects the operator may write is narrowed further by ValidatingAdmissionPolicies
 ([security.md](security.md)).
 """

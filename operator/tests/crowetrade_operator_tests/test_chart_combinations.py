@@ -45,7 +45,7 @@ SWITCHES: tuple[tuple[Settings, ...], ...] = (
     ((), ("authorizer.replicas=1",)),
     ((), ("authorizer.podDisruptionBudget=false",)),
     ((), ("authorizer.networkPolicy.enabled=false",)),
-    ((), ("audit.recordDeletions=false",)),
+    ((), ("audit.recordRequests=false",)),
     ((), ("riskAuditor.enabled=false",)),
     ((), ("riskAuditor.networkPolicy.enabled=false",)),
     ((), ("vault.delivery=Injector",)),
@@ -146,7 +146,7 @@ def _made_by_others(objects: list[Object], settings: Settings) -> set[tuple[str,
     """Secrets: by cert-manager from a Certificate of the chart, by the Jobs that make keys, and by
     people with the source Files, for each account."""
     names = [item["spec"]["secretName"] for item in of_kind(objects, "Certificate")]
-    makers = {"crowetrade-authorizer-keys": "crowetrade-authorizer", "crowetrade-deletions": "crowetrade-deletions"}
+    makers = {"crowetrade-authorizer-keys": "crowetrade-authorizer", "crowetrade-admission": "crowetrade-admission"}
     names += [makers[job] for job in map(_name, of_kind(objects, "Job")) if job in makers]
     if "identity.source=Files" in settings:
         names += [f"{_name(item)}-identity" for item in of_kind(objects, "ServiceAccount")]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crowetrade_operator.admission.install import EARLIER_SECRET, NAME
 from crowetrade_operator.settings import Issuer, from_environment
 from crowetrade_operator_tests.charts import SYSTEM_NAMESPACE, of_kind, rendered
 from crowetrade_process.identity.settings import identity_from_environment
@@ -56,7 +57,7 @@ def names(objects: list[Object], *kinds: str) -> set[str]:
 
 def test_without_identities_there_is_no_authorizer_and_no_tls() -> None:
     assert "crowetrade-authorizer" not in names(NONE, "Deployment", "ServiceAccount", "ClusterRole", "NetworkPolicy")
-    assert names(NONE, "Job") == {"crowetrade-deletions", "crowetrade-uninstall"}
+    assert names(NONE, "Job") == {"crowetrade-admission", "crowetrade-uninstall"}
     (config,) = [item for item in of_kind(NONE, "ConfigMap") if item["metadata"]["name"] == "nats"]
     assert "tls {" not in config["data"]["access.conf"]
     assert environment(NONE, "crowetrade-operator")["IDENTITY_SOURCE"] == "None"
@@ -152,24 +153,27 @@ def test_two_authorizers_that_a_drain_takes_one_by_one() -> None:
 
 def test_secrets_may_be_touched_by_hooks_alone_by_each_its_own() -> None:
     roles = [item for item in of_kind(FROM_VAULT, "Role", "ClusterRole") if "secrets" in str(item.get("rules"))]
-    own = {"crowetrade-authorizer-keys": "crowetrade-authorizer", "crowetrade-deletions": "crowetrade-deletions"}
+    own = {"crowetrade-authorizer-keys": "crowetrade-authorizer", "crowetrade-admission": "crowetrade-admission"}
     assert {item["metadata"]["name"] for item in roles} == own.keys()
     for role in roles:
         assert "helm.sh/hook" in role["metadata"]["annotations"]
-        assert {tuple(rule["verbs"]): rule.get("resourceNames") for rule in role["rules"]} == {
+        allowed: dict[tuple[str, ...], list[str] | None] = {
             ("create",): None,
             ("get",): [own[role["metadata"]["name"]]],
         }
+        if role["metadata"]["name"] == NAME:
+            allowed["delete",] = [EARLIER_SECRET]
+        assert {tuple(rule["verbs"]): rule.get("resourceNames") for rule in role["rules"]} == allowed
 
 
 def test_a_webhook_may_be_changed_by_its_hook_alone() -> None:
     """Whoever may change one can have every object of the cluster shown to them, Secrets too."""
     roles = [item for item in of_kind(FROM_VAULT, "Role", "ClusterRole") if "webhookconfig" in str(item.get("rules"))]
     (role,) = roles
-    assert role["metadata"]["name"] == "crowetrade-deletions"
+    assert role["metadata"]["name"] == "crowetrade-admission"
     assert "helm.sh/hook" in role["metadata"]["annotations"]
     (rule,) = role["rules"]
-    assert rule["resourceNames"] == ["crowetrade-deletions"]
+    assert rule["resourceNames"] == ["crowetrade-admission"]
     assert rule["verbs"] == ["get", "update"]
 
 

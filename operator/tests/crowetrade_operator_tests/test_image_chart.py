@@ -36,7 +36,7 @@ def images(*values: str) -> dict[str, str]:
                 "crowetrade-operator/operator",
                 "crowetrade-authorizer/authorizer",
                 "crowetrade-authorizer-keys/keys",
-                "crowetrade-deletions/deletions",
+                "crowetrade-admission/admission",
                 "crowetrade-uninstall/uninstall",
             },
         ),

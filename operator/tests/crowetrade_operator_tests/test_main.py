@@ -116,9 +116,9 @@ async def test_an_identity_that_nobody_renews_any_more_ends_it(monkeypatch: pyte
     monkeypatch.setattr(operator, "_work", forever)
     elector: Any = SimpleNamespace(take=not_yet, acquire=forever)
     task = asyncio.create_task(operator._keep_identity())
-    deletions = asyncio.create_task(operator._record_deletions())
+    admission = asyncio.create_task(operator._record_requests())
     with pytest.raises(RuntimeError, match=r"identity has ended: ValueError\('no certificate'\)"):
-        await operator._elect_and_work(elector, elector, task, deletions)
+        await operator._elect_and_work(elector, elector, task, admission)
 
 
 def test_a_long_queue_that_goes_on_is_no_stalled_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,7 +256,7 @@ def test_chart_and_operator_leave_out_the_same_networks() -> None:
         for rule in policy["spec"]["egress"]:
             for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
                 left_out.setdefault(policy["metadata"]["name"], set()).update(block.get("except", ()))
-    jobs = {"crowetrade-authorizer-keys", "crowetrade-deletions", "crowetrade-uninstall"}
+    jobs = {"crowetrade-authorizer-keys", "crowetrade-admission", "crowetrade-uninstall"}
     ours = {"crowetrade-operator", "crowetrade-authorizer", *jobs}
     assert left_out.keys() == {*ours, "venue-sim-fx", "venue-theirs"}
     assert all(networks == set(METADATA_NETWORKS) for networks in left_out.values())

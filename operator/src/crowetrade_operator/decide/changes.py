@@ -1,8 +1,8 @@
 """What the audit trail says about a change of a resource. Pure.
 
 Who made it is known by an annotation that admission keeps honest (names.CHANGED_BY_ANNOTATION); without it nobody is
-named. Who deletes is known before the deletion alone, by the API server's question (see deletions), so that is an event
-of its own.
+named. Who asks for a change or a deletion is known before it alone, by the API server's question (see admission), so
+that is an event of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ DELETION_ASKED = "the deletion was asked for"
 GONE = "gone"
 _NOT_SAID = frozenset({CHANGED_BY_ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations that are no change by themselves: who it was, and a copy of the rest."""
+REQUESTS = frozenset({audit_pb2.ACTION_CHANGE_REQUESTED, audit_pb2.ACTION_DELETION_REQUESTED})
+"""What somebody asked for: what became of it is an event of its own."""
 ENGAGED = "engaged"
 _OVERRIDES = {
     CLEAR_HALT_ANNOTATION: audit_pb2.ACTION_OVERRIDE,
@@ -99,6 +101,14 @@ def events_of(before: Object | None, after: Object | None) -> list[audit_pb2.Aud
         action = audit_pb2.ACTION_KILL if _is_engaged(after) else audit_pb2.ACTION_REARM
         events.append(_event(action, after, author=author, reason=str((after.get("spec") or {}).get("reason") or "")))
     return events
+
+
+def change_requested(before: Object | None, after: Object, user: str) -> audit_pb2.AuditEvent | None:
+    """Somebody has asked the API server to create or to change it; something else may refuse that yet. Nothing for what
+    people do not say."""
+    if before is not None and said(before) == said(after):
+        return None
+    return _event(audit_pb2.ACTION_CHANGE_REQUESTED, after, author=user, before=before, after=after)
 
 
 def deletion_requested(item: Object, user: str) -> audit_pb2.AuditEvent:

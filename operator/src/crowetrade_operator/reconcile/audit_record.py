@@ -32,6 +32,7 @@ from crowetrade_operator.cluster.packed import Packed
 from crowetrade_operator.cluster.relist import is_readable
 from crowetrade_operator.cluster.resources import BY_KIND, Role
 from crowetrade_operator.decide.changes import (
+    REQUESTS,
     WHILE_AWAY,
     WHILE_UNREADABLE,
     Recorded,
@@ -331,8 +332,10 @@ class AuditRecord:
             return []
         events = []
         async for event in self._bus.audit_events_after(self._trail.writer, end.place if end is not None else 0):
-            if event.at_unix_ns >= self._began_ns:
-                break  # this process has written it
+            # Later than this process began it has written itself, or a replica that is asked and whose clock is ahead:
+            # what the operator before it told may follow.
+            if event.action in REQUESTS or event.at_unix_ns >= self._began_ns:
+                continue
             events.append(event)
             if len(events) > FOLLOWED:
                 return []

@@ -17,7 +17,9 @@ from crowetrade_api.names import (
 from crowetrade_operator.decide.changes import (
     DELETION_ASKED,
     GONE,
+    REQUESTS,
     WHILE_AWAY,
+    change_requested,
     events_of,
     events_while_away,
     follow,
@@ -243,6 +245,18 @@ def test_what_an_operator_had_told_and_not_kept_is_followed_and_what_it_had_not_
     assert said
     follow(said, audit_pb2.AuditEvent(action=audit_pb2.ACTION_DELETED, uid="u1", reason=GONE))
     assert not said
+
+
+@pytest.mark.parametrize("action", REQUESTS)
+def test_what_was_asked_for_says_nothing_of_what_is_there(action: audit_pb2.Action.ValueType) -> None:
+    """Something else may have refused it, and what became of it is told by itself."""
+    asked = change_requested(LIMIT, LOOSER, "alice")
+    assert asked is not None
+    asked.action = action
+    for said in ({}, {"u1": recorded(LIMIT)}):
+        found = dict(said)
+        follow(found, asked)
+        assert found == said
 
 
 def test_what_was_too_long_for_a_record_is_not_followed() -> None:

@@ -254,6 +254,34 @@ async def test_what_an_operator_had_told_when_it_was_killed_is_not_told_again(
     assert (await told(bus.url))[len(expected) :] == [("CHANGED", "desk", "limit", WHILE_AWAY)]
 
 
+BESIDE: dict[str, audit_pb2.AuditEvent] = {
+    "more requests than are followed": audit_pb2.AuditEvent(action=audit_pb2.ACTION_CHANGE_REQUESTED),
+    "by a clock that is ahead": audit_pb2.AuditEvent(action=audit_pb2.ACTION_SUMMED_UP, at_unix_ns=2**62),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+async def test_what_a_replica_wrote_that_was_asked_meanwhile_hides_nothing_that_was_told(
+    cluster: Cluster, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setattr(audit_record, "KEEP_SECONDS", 3600.0)
+    (limit,) = limits("desk", "a")
+    async with leading(cluster, bus, of(settings, "desk"), limit):
+        pass
+    monkeypatch.setattr(audit_record, "FOLLOWED", 2)
+    stands_by = Trail(settings.operator_namespace, "crowetrade-operator", "operator-1")
+    async with leading(cluster, bus, of(settings, "desk"), limit, killed=True) as shard:
+        async with stands_by.writing(connecting(bus.url, "test")):
+            for _ in range(2):
+                stands_by.record(BESIDE[case])
+            await until("it to be on the bus", lambda: stands_by.settled)
+        shard.cache.put(edited(limit))
+    async with leading(cluster, bus, of(settings, "desk"), edited(limit)):
+        pass
+    beside = audit_pb2.Action.Name(BESIDE[case].action).removeprefix("ACTION_")
+    assert [row[0] for row in await told(bus.url)] == ["CREATED", beside, beside, "CHANGED"]
+
+
 async def test_what_was_stored_and_not_confirmed_when_the_operator_was_killed_is_not_told_again(
     cluster: Cluster, bus: Bus, settings: Settings, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

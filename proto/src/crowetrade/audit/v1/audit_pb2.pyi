@@ -60,6 +60,10 @@ class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Action.ValueTy
     """
     ACTION_DELETION_REQUESTED: _Action.ValueType  # 16
     """Somebody asked the API server to delete a resource, and `actor` is who. It follows, unless something else refused it."""
+    ACTION_CHANGE_REQUESTED: _Action.ValueType  # 17
+    """Somebody asked the API server to create or to change a resource, and `actor` is who. It follows, unless something else
+    refused it.
+    """
 
 class Action(_Action, metaclass=_ActionEnumTypeWrapper):
     """What happened."""
@@ -99,6 +103,10 @@ was used up: `count` says how many, `reason` which action, from when to when, an
 """
 ACTION_DELETION_REQUESTED: Action.ValueType  # 16
 """Somebody asked the API server to delete a resource, and `actor` is who. It follows, unless something else refused it."""
+ACTION_CHANGE_REQUESTED: Action.ValueType  # 17
+"""Somebody asked the API server to create or to change a resource, and `actor` is who. It follows, unless something else
+refused it.
+"""
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
 class _ActorProof:

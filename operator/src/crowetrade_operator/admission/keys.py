@@ -1,7 +1,7 @@
 """By what the API server knows the webhook, and the webhook the API server. Made once, kept in a Secret.
 
 The API server shows no certificate to webhooks. It knows the path, which holds a token: whoever may read the
-ValidatingWebhookConfiguration or the Secret could say that somebody deletes, and nobody else.
+ValidatingWebhookConfiguration or the Secret could say that somebody asks for something, and nobody else.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Keys:
     def make(cls, name: str) -> Keys:
         """New ones, for a server of this DNS name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "crowetrade-deletions")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "crowetrade-admission")])
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
@@ -64,7 +64,7 @@ class Keys:
 
 def path_of(token: str) -> str:
     """Where the webhook is served."""
-    return f"/deletions/{token}"
+    return f"/admission/{token}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`python -m crowetrade_operator.deletions.install NAMESPACE`: lets the API server ask the operator before it deletes.
+"""`python -m crowetrade_operator.admission.install NAMESPACE`: lets the API server ask the operator who asks for what.
 
 The chart runs it after it installs or upgrades. It makes the Secret once, and writes what is in it into the chart's
 ValidatingWebhookConfiguration: the operator itself may change none, because whoever may can have every object of the
@@ -13,13 +13,15 @@ from collections.abc import Sequence
 
 import structlog
 
+from crowetrade_operator.admission.keys import CERTIFICATE, TOKEN, Keys, dns_name, path_of
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.hook import run_hook
 from crowetrade_operator.cluster.resources import ApiResource
-from crowetrade_operator.cluster.secrets import make_once
-from crowetrade_operator.deletions.keys import CERTIFICATE, TOKEN, Keys, dns_name, path_of
+from crowetrade_operator.cluster.secrets import SECRETS, make_once
 
-NAME = "crowetrade-deletions"
+NAME = "crowetrade-admission"
+EARLIER_SECRET = "crowetrade-deletions"
+"""Of builds that were asked about deletions alone: their keys serve nothing any more."""
 WEBHOOKS = ApiResource(
     "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration"
 )
@@ -41,16 +43,17 @@ async def install(cluster: Cluster, namespace: str) -> bool:
         webhook["clientConfig"] = wanted
     if is_changed:
         await cluster.replace(WEBHOOKS, "", NAME, found)
+    await cluster.delete(SECRETS, namespace, EARLIER_SECRET)
     return is_changed
 
 
 async def _install(cluster: Cluster, namespace: str) -> None:
-    log.info("deletions_webhook_set" if await install(cluster, namespace) else "deletions_webhook_kept")
+    log.info("admission_webhook_set" if await install(cluster, namespace) else "admission_webhook_kept")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit code."""
-    return run_hook("crowetrade_operator.deletions.install", __doc__, arguments, _install)
+    return run_hook("crowetrade_operator.admission.install", __doc__, arguments, _install)
 
 
 if __name__ == "__main__":

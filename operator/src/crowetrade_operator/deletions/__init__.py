@@ -1,1 +1,0 @@
-"""Who deletes a resource: the API server tells a webhook before it deletes, and nobody afterwards."""
