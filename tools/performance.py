@@ -49,6 +49,10 @@ are the files of Python and its libraries, which the pods of a node share. In `s
 takes 30 % of the time and what is checked after each step a quarter (py-spy); the rest are the simulated venue, journal
 and strategies.
 
+`kill.block` is hundredths of a millisecond where nothing is open. From the moment in which a gateway sees a kill order
+no other one leaves; but before it refuses the first it sends the cancels of what is open, about 50 us each, and that is
+the tail: a few hundred orders.
+
 `backtest.quotes_per_second` and `backtest.bars_per_second` are bound by the number of calls in Python. A quote that
 leads to no order makes about 390 of them, a fifth of a microsecond each, and no layer stands out: the stages from the
 model's hook to the target take 24 % of the time, limits 21 % (more than half of it once a second after a quote, when
