@@ -50,8 +50,8 @@ takes 30 % of the time and what is checked after each step a quarter (py-spy); t
 and strategies.
 
 `kill.block` is hundredths of a millisecond where nothing is open. From the moment in which a gateway sees a kill order
-no other one leaves; but before it refuses the first it sends the cancels of what is open, about 50 us each, and that is
-the tail: a few hundred orders.
+no order leaves that it stops; but before it refuses the first it sends the cancels of what is open, about 50 us each,
+and that is the tail: a few hundred orders.
 
 `backtest.quotes_per_second` and `backtest.bars_per_second` are bound by the number of calls in Python. A quote that
 leads to no order makes about 390 of them, a fifth of a microsecond each, and no layer stands out: the stages from the

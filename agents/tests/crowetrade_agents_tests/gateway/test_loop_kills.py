@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from crowetrade.config.v1 import kill_pb2
 from crowetrade_agents.control.kills import Channel, Kill, Rearm
+from crowetrade_agents.domain.orders import Side
 from crowetrade_agents.errors import JournalUnavailable, Overtaken
 from crowetrade_agents.gateway import commands, kill_progress
 from crowetrade_agents.gateway.loop import FROZEN_SECONDS, TICK_NS, Gateway
@@ -449,6 +451,106 @@ async def test_a_re_arming_is_obeyed_in_its_place_among_kill_orders() -> None:
     await settle()
     running.cancel()
     assert venue.sent == ["order 1"]
+
+
+@pytest.mark.parametrize(("held", "sent"), [("0", []), ("-10000", ["order 2"])], ids=["opens", "reduces"])
+async def test_close_only_stops_what_does_not_reduce_and_has_not_left(held: str, sent: list[str]) -> None:
+    """Such as an order that would be executed at once: its cancel would come too late."""
+    scenario, journal = Scenario(), slow_journal()
+    if held != "0":
+        scenario.order(replace(terms(1), side=Side.SELL))
+        scenario.executed(1, "10000", side=Side.SELL)
+    actor, venue = actor_of(scenario, journal)
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(2))
+    await settle()
+
+    actor.put_kill(kill(kill_pb2.KILL_MODE_CLOSE_ONLY))
+
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == sent
+    assert scenario.find(2).is_open is bool(sent)  # type: ignore[union-attr]
+
+
+async def test_close_only_stops_a_replacement_that_does_not_reduce_and_has_not_left() -> None:
+    scenario, journal = with_resting(1), slow_journal()
+    actor, venue = actor_of(scenario, journal)
+    running = asyncio.create_task(actor.run())
+    await actor.put(commands.ReplaceOrder("alpha", cl_ord_id(2), cl_ord_id(1), *_SIZE, LATER, 0, START))
+    await settle()
+
+    actor.put_kill(kill(kill_pb2.KILL_MODE_CLOSE_ONLY))
+
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == ["cancel 1"]
+
+
+async def test_what_has_not_left_is_over_before_what_waits_in_the_queue_is_refused() -> None:
+    """Refusals in a row are a breach that cancels; of an order that never left there is nothing to cancel."""
+    desk, journal = Desk(), slow_journal()
+    desk.put(loss_rule({"maxConsecutiveRejects": "1"}, on_breach="Cancel"))
+    desk.order(1)
+    desk.accepted(1)
+    actor, venue = actor_of(desk, journal)
+    running = asyncio.create_task(actor.run())
+    await actor.put(order(2))
+    await settle()
+    for number in range(3, 6):
+        await actor.put(commands.NewOrder(terms(number), START - 1, 0, START))
+
+    actor.put_kill(kill(kill_pb2.KILL_MODE_BLOCK))
+
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+    assert venue.sent == ["cancel 1"]
+
+
+@pytest.mark.parametrize(("seconds", "leaves"), [(FROZEN_SECONDS, 1), (FROZEN_SECONDS + 0.1, 0)])
+async def test_a_closing_order_whose_approval_has_become_old_is_not_sent(
+    stopwatch: Stopwatch, seconds: float, leaves: int
+) -> None:
+    """A kill order that flattens asked for it, beside a batch or while nothing waited; the process was frozen since."""
+    scenario, journal = Scenario(), slow_journal()
+    scenario.order(terms(1))
+    scenario.executed(1, "10000")
+    scenario.venue(port.QuoteChanged(1, book()))
+    actor, venue = actor_of(scenario, journal)
+    running = asyncio.create_task(actor.run())
+    await settle()
+
+    actor.put_kill(kill(kill_pb2.KILL_MODE_FLATTEN))
+    (closing,) = scenario.state.books.open
+    await settle()
+    stopwatch.seconds += seconds
+    journal.confirmation.set()
+    await settle()
+    running.cancel()
+
+    assert venue.sent == [f"order {closing[-1]}"] * leaves
+    assert (closing in scenario.state.books.open) is bool(leaves)
+
+
+async def test_a_kill_order_that_comes_after_the_last_batch_is_in_the_journal_before_the_books_are_kept() -> None:
+    journal = slow_journal()
+    journal.confirmation.set()
+    actor, venue = actor_of(with_resting(1), journal)
+    running = asyncio.create_task(actor.run())
+    await settle()
+    actor.stop()
+    await actor.put(commands.Timer())
+    await running
+
+    actor.put_kill(kill())
+    await actor.snapshot()
+
+    assert venue.sent == ["cancel 1"]
+    assert journal.records[-1] == ["kill_changed", "cancel_submitted"]
+    assert journal.snapshots == [(1, actor.head)]
 
 
 @pytest.fixture

@@ -133,8 +133,16 @@ _STOPPED = (TradingState.BLOCKED, TradingState.HALTED, TradingState.FLATTEN)
 
 
 def _stops(state: GatewayState, approved: Approved) -> Refusal | None:
-    control = state.control(approved.terms.strategy)
-    if control.state is TradingState.FLATTEN if approved.terms.closing else control.state not in _STOPPED:
+    terms, control = approved.terms, state.control(approved.terms.strategy)
+    if terms.closing:
+        may_leave = control.state is TradingState.FLATTEN
+    elif control.state is TradingState.CLOSE_ONLY:
+        # What does not reduce has just been cancelled; what its strategy cancels need not leave either.
+        order = state.books.find(terms.cl_ord_id)
+        may_leave = order is not None and order.cancel is None
+    else:
+        may_leave = control.state not in _STOPPED
+    if may_leave:
         return None
     text = f"it was stopped before it had left: the strategy is {control.state.value}"
     return control.refusal or Refusal(Reason.NOT_SENT, text)

@@ -18,6 +18,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
+from typing import NamedTuple
 
 import structlog
 
@@ -82,6 +83,13 @@ NEWS = (Configure, VenueConnected, Logon, SessionLost, Leave)
 StoreKills = Callable[[Sequence[kill_pb2.KillOrder]], Awaitable[None]]
 
 
+class _Beside(NamedTuple):
+    """What was decided while a batch may wait for the journal, and when, on the steady clock."""
+
+    todo: batch.Batch
+    decided: float
+
+
 class Gateway:
     """Runs the engine of one venue. `put` from anywhere; `run` in one task."""
 
@@ -125,7 +133,7 @@ class Gateway:
         self._not_sent: set[str] = set()
         self._cancels: dict[str, ApprovedCancel] = {}
         # What kill orders ask for, to be journaled and carried out in turn.
-        self._beside: deque[batch.Batch] = deque()
+        self._beside: deque[_Beside] = deque()
         self._alive_seconds = self._steady()
         self._was_frozen = False
         self._queue: asyncio.Queue[Command] = asyncio.Queue(QUEUE_SIZE)
@@ -149,18 +157,18 @@ class Gateway:
             await self._queue.put(command)
 
     def put_kill(self, command: KillCommand) -> None:
-        """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on: what was
-        approved and has not left yet is refused in this moment."""
+        """Before whatever waits in the queue. Of whom a kill order stops no order leaves from now on, of whom it lets
+        reduce alone none that does not: what was approved and has not left yet is refused in this moment."""
         now_ns = self._clock.now_ns()
         extra, stopped = batch.take_kill(self.state, command, now_ns, self._leaving)
         self._not_sent |= stopped.keys()
         for name in stopped:
             del self._leaving[name]
         self._decided_beside(extra)
-        self._refuse_what_waits()
         if stopped:
             known = self._leaving.keys() | stopped.keys()
             self._decided_beside(batch.refuse_stopped(self.state, stopped.values(), now_ns, known))
+        self._refuse_what_waits()
         self._wake()
         storing = asyncio.create_task(self._keep_kills(extra.events))
         self._storing.add(storing)
@@ -172,7 +180,7 @@ class Gateway:
         for cancel in batch.hurried(self.state, self._cancels.values(), self._leaving.keys() | self._not_sent):
             del self._cancels[cancel.cl_ord_id]
             self._venue.cancel(cancel)
-        self._beside.append(extra)
+        self._beside.append(_Beside(extra, self._steady()))
 
     def _send_urgent(self, todo: batch.Batch) -> None:
         """What waits for nothing; the batch's other cancels wait."""
@@ -183,9 +191,10 @@ class Gateway:
     def _refuse(self, command: Command) -> None:
         """The answer waits for the journal only when the refusal itself is journaled."""
         refused = batch.take(self.state, (command,), self._clock.now_ns(), self._leaving)
+        self._leaving |= refused.leaving
         self._send_urgent(refused)
         if refused.events:
-            self._beside.append(refused)
+            self._beside.append(_Beside(refused, self._steady()))
             self._wake()
         else:
             for effect in refused.after:
@@ -295,23 +304,23 @@ class Gateway:
             self._send_urgent(todo)
             if todo.events:
                 await self._keep_kills(todo.events)
-            events = [event for extra in (*before, todo) for event in extra.events] if before else todo.events
+            events = [event for extra in before for event in extra.todo.events] + todo.events
             if events:
                 await self._append(events)
             elif prove or now_ns - self._appended_ns >= CONFIRM_NS:
                 await self._journal.confirm()
                 self._appended_ns = self._clock.now_ns()
             for extra in before:
-                await self._carry_out_all(extra.after, began)
+                await self._carry_out_all(extra.todo.after, extra.decided)
             if todo.after:
                 await self._carry_out_all(todo.after, began)
             self.state.settle()
             while self._beside:
                 extra = self._beside.popleft()
-                if extra.events:
-                    await self._append(extra.events)
-                await self._carry_out_all(extra.after, self._steady())
-                events += extra.events
+                if extra.todo.events:
+                    await self._append(extra.todo.events)
+                await self._carry_out_all(extra.todo.after, extra.decided)
+                events += extra.todo.events
         finally:
             self._leaving, self._not_sent, self._cancels = {}, set(), {}
         for command in commands:
@@ -381,7 +390,10 @@ class Gateway:
             self._kills_are_stored({name_of(change.order): change.order for change in changes})
 
     async def snapshot(self) -> None:
-        """Keeps the books for the next start; between batches alone, where books and head belong together."""
+        """Keeps the books for the next start; between batches alone, where books and head belong together. A kill order
+        that has come since the last batch is journaled first."""
+        while self._beside:
+            await self.handle([])
         await self._write_snapshot(self.state.books.to_message(), self.head)
 
     def _begin_snapshot(self) -> None:

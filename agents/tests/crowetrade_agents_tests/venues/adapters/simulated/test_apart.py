@@ -61,14 +61,39 @@ def test_what_cannot_be_read_is_refused_with_the_same_words(tmp_path: Path) -> N
     assert str(error.value) == str(expected.value)
 
 
-@pytest.mark.parametrize(("program", "code"), [("false", 1), ("true", 0)])
-def test_a_process_that_ends_without_an_answer_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, code: int
+ENDS = {
+    "by itself": ("exit 3", "ended with code 3 before it had read them: the log says why"),
+    "killed": ("kill -9 $$", "was killed before it had read them, as where there is no memory left: give the venue's"),
+    "in the middle of an answer": ("printf '\\x80\\x04\\x95'; kill -9 $$", "was killed before it had read them"),
+    "never, and writes something else": ("echo hello; sleep 60", "has written what is no answer: the log says why"),
+}
+
+
+@pytest.mark.parametrize(("script", "said"), ENDS.values(), ids=ENDS)
+def test_a_process_that_gives_no_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ) -> None:
-    """As one that has no memory left."""
-    monkeypatch.setattr(sys, "executable", program)
-    with pytest.raises(DataError, match=f"ended with code {code} before it had read them: give the venue's gateway"):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(DataError, match=said):
         apart.read([_recording(tmp_path, "quotes")], [EUR_USD])
+
+
+def test_whoever_asks_does_not_load_what_reading_needs(tmp_path: Path) -> None:
+    """60 MiB in every gateway."""
+    code = (
+        "import sys; from pathlib import Path; from crowetrade_agents.venues.adapters.simulated import apart\n"
+        "from crowetrade_agents.venues.adapters.simulated.spec import Recording\n"
+        "from crowetrade_agents.domain.instrument import Instrument, InstrumentId\n"
+        "from decimal import Decimal; one = Decimal(1)\n"
+        "listed = Instrument(InstrumentId('v', 'A'), 'USD', one, one, one, one)\n"
+        "assert len(apart.read([Recording(Path(sys.argv[1]), 'A')], [listed])) == 1\n"
+        "print(sorted({'pyarrow', 'numpy', 'pandas'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, str(_recording(tmp_path, "quotes").path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 class Reads:

@@ -1,7 +1,7 @@
 """Reads recordings in a process of its own, which ends when they are read.
 
-What reading needs (pyarrow and numpy, 60 MiB of memory) a gateway never needs again. Tapes come over a pipe one after
-the other, so that at no time both sides hold all of them.
+What reading needs (pyarrow, and numpy where no trading hours need it, 60 MiB of memory together) a gateway never needs
+again. Tapes come over a pipe one after the other, so that at no time both sides hold all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from crowetrade_agents.errors import DataError
 from crowetrade_agents.venues.adapters.simulated.spec import Recording
 from crowetrade_agents.venues.adapters.simulated.tape import AnyTape
 
+END_SECONDS = 1.0
+"""For a process that answers no more."""
+_UNREADABLE = (pickle.UnpicklingError, EOFError, OSError, ValueError, AttributeError, ImportError, IndexError)
+"""What `pickle` raises for what is no answer, or half of one."""
 _Answer = AnyTape | DataError | None
 """None follows the last tape."""
 
@@ -33,16 +37,27 @@ def read(recordings: Sequence[Recording], instruments: Sequence[Instrument]) -> 
                 pickle.dump((tuple(recordings), tuple(instruments)), question)
             while (tape := _answer(process.stdout)) is not None:
                 tapes.append(tape)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise DataError(
-                f"the process that reads the recordings ended with code {process.wait()} before it had read them: give "
-                "the venue's gateway more memory (spec.resources), or shorten the recordings"
-            ) from error
+        except _UNREADABLE as error:
+            raise DataError(_why(process)) from error
     # The gateway's tables are keyed by these very objects, which are found sooner than equal ones.
     known = {item.id: item.id for item in instruments}
     for tape in tapes:
         tape.instrument = known[tape.instrument]
     return tapes
+
+
+def _why(process: subprocess.Popen[bytes]) -> str:
+    try:
+        code = process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return "the process that reads the recordings has written what is no answer: the log says why"
+    if code == -signal.SIGKILL:
+        return (
+            "the process that reads the recordings was killed before it had read them, as where there is no memory "
+            "left: give the venue's gateway more (spec.resources), or shorten the recordings"
+        )
+    return f"the process that reads the recordings ended with code {code} before it had read them: the log says why"
 
 
 def _answer(stream: IO[bytes]) -> AnyTape | None:
