@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -26,6 +27,7 @@ from crowetrade_agents.runtime.__main__ import main
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents.runtime.gateway_pod import run_gateway, watches_of
 from crowetrade_agents.runtime.kills import Kills
+from crowetrade_agents.venues.port import VenuePort
 from crowetrade_api.files import EnvName
 
 from ..conftest import make_bus_resources
@@ -179,3 +181,30 @@ async def test_a_kill_order_in_the_pods_file_is_in_force_from_the_start(
         running.cancel()
         await asyncio.wait({running})
     assert [(item.name, item.channel, item.reason) for item in answer.kills] == [("stop", "File", "drill")]
+
+
+async def test_kill_orders_are_obeyed_while_the_recordings_are_read(
+    environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, reading, ends = free_port(), threading.Event(), threading.Event()
+    monkeypatch.setenv(EnvName.CONTROL_PORT, str(port))
+
+    def reads(*_: object) -> VenuePort:
+        reading.set()
+        ends.wait(WAIT_SECONDS)
+        raise ConfigurationError("it has read enough")
+
+    monkeypatch.setattr("crowetrade_agents.runtime.gateway_pod.venue_of", reads)
+    order = kill_pb2.KillOrder(namespace=NAMESPACE, name="stop", mode=kill_pb2.KILL_MODE_BLOCK, reason="drill")
+    order.scope.namespaces_from = "Same"
+    running = asyncio.create_task(run_gateway(os.environ))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = control_pb2_grpc.ControlServiceStub(channel)
+        call = stub.Kill(control_pb2.KillRequest(order=order), wait_for_ready=True, timeout=WAIT_SECONDS)
+        said = (await anext(aiter(call))).acknowledgement
+        assert reading.is_set()
+        assert said.blocked_unix_ns >= said.seen_unix_ns > 0
+        call.cancel()
+    ends.set()
+    with pytest.raises(ConfigurationError):
+        await running

@@ -84,7 +84,8 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             # Before everything else: kill orders need neither bus nor journal.
             await control.start()
             log.info("control_listens", port=control.port)
-            venue = venue_of(file, environment, clock, keeper)
+            # Recordings take their time; kill orders are obeyed meanwhile.
+            venue = await asyncio.to_thread(venue_of, file, environment, clock, keeper)
             trail = gateway_trail(file.namespace, file.name, pod.name, identity)
             if identity is not None:
                 identity.on_refusal(Refusals(trail).refused)
