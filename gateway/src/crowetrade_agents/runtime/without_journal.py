@@ -81,7 +81,7 @@ class WithoutJournal:
             await self._clock.wait_until(self._clock.now_ns() + RETRY_NS)
 
     async def _session(self) -> bool:
-        venue, at_venue = self._make_venue(), self._kills.at_venue
+        venue, at_venue = await asyncio.to_thread(self._make_venue), self._kills.at_venue
         try:
             snapshot = await venue.connect(Resume(since_ns=self._clock.now_ns()))
             found = {order.cl_ord_id: strategy for order in snapshot.open_orders if (strategy := self._stopped(order))}
