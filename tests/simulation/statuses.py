@@ -152,7 +152,8 @@ def _expected(accounts: Accounts, rule: RuleSpec, venue: str) -> Iterator[tuple[
         if rule.open_orders is not None:
             counts = (item[3] for (owner, symbol), item in exposures.items() if owner in owners and symbol in sides)
             yield ("maxOpenOrders", key), Decimal(sum(counts))
-        if all(worth is not None for worth in worths.values()):
+        # What several strategies hold against each other is worth nothing at any price.
+        if all(worths[symbol] is not None for symbol, held in sides.items() if any(held)):
             values = [
                 (long * (worths[symbol] or 0), short * (worths[symbol] or 0)) for symbol, (long, short) in sides.items()
             ]
