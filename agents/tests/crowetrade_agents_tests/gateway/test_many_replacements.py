@@ -238,7 +238,14 @@ def test_a_replacement_of_a_forgotten_cl_ord_id_is_asked_for(replaced: Scenario)
 
     assert kinds(done) == ["order_unknown", "< ORDER_STATUS UnexpectedReplace", "> query"]
     answer = port.OrderState(
-        cl_ord_id(FORGOTTEN), "", "v1", OrdStatus.NEW, Decimal(20_000), None, Decimal(4000), replaced.now
+        cl_ord_id(FORGOTTEN),
+        _order(replaced).cl_ord_id,
+        "v1",
+        OrdStatus.NEW,
+        Decimal(20_000),
+        None,
+        Decimal(4000),
+        replaced.now,
     )
     assert kinds(replaced.venue(answer)) == ["order_accepted", "< ORDER_STATUS"]
 

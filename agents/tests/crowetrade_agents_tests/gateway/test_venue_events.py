@@ -349,6 +349,32 @@ def test_a_replacement_that_happened_without_an_answer_is_found_by_asking() -> N
     assert scenario.books.open[cl_ord_id(1)].terms.quantity == 20_000
 
 
+def _made_although_refused() -> Scenario:
+    """The request came twice; the venue refuses the first one and takes the second one."""
+    scenario = Scenario()
+    scenario.order(1)
+    scenario.accepted(1)
+    scenario.replace(1, 2, "20000")
+    scenario.venue(port.RequestRejected(cl_ord_id(2), cl_ord_id(1), "no", "", False, scenario.now))
+    return scenario
+
+
+def test_an_order_that_the_venue_has_replaced_although_it_refused_to_is_cancelled() -> None:
+    """Its terms are not in the books, so it counts for less than it may buy."""
+    scenario = _made_although_refused()
+    replaced = scenario.venue(port.Replaced(cl_ord_id(2), cl_ord_id(1), "v1", scenario.now))
+    assert kinds(replaced) == ["order_unknown", "< ORDER_STATUS UnexpectedReplace", "> query"]
+    answer = port.OrderState(
+        cl_ord_id(1), cl_ord_id(2), "v1", OrdStatus.NEW, Decimal(20_000), Decimal("1.09"), Decimal(0), scenario.now
+    )
+
+    assert kinds(scenario.venue(answer)) == ["cancel_submitted", "> urgent cancel"]
+    assert scenario.books.open[cl_ord_id(1)].unknown
+    over = port.Ended(cl_ord_id(2), "v1", OrdStatus.CANCELED, "", "", scenario.now)
+    assert kinds(scenario.venue(over)) == ["order_ended", "< CANCELED UnexpectedReplace"]
+    assert not scenario.books.open
+
+
 def test_a_missed_execution_in_a_snapshot_is_booked_before_the_order_is_confirmed() -> None:
     scenario = _filled()
     missed = port.Executed(

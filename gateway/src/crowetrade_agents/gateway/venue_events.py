@@ -285,6 +285,11 @@ def order_state(turn: Turn, event: port.OrderState) -> None:
         return
     if not agrees:
         return
+    if order.replace is None and event.current not in (order.cl_ord_id, *order.former):
+        # The venue has made a replacement that it had refused. Its terms are not in the books, so it may not work; it
+        # stays unknown until it is over.
+        supervision.cancel(turn, order, Reason.UNEXPECTED_REPLACE)
+        return
     settle_requests(turn, order, event.current, event.at_ns)
     if order.is_open:
         confirm(turn, order, event.order_id, event.at_ns)
