@@ -385,6 +385,8 @@ class Bus:
         client = await self._connect()
         self._client, self._shown = client, certificate
         self._stream = client.jetstream(timeout=REQUEST_SECONDS)
+        # Its certificate may have been revoked after the handshake: `_judge_again` did not know this connection yet.
+        await client.look_at_server()
 
     async def _connect(self) -> StatusClient:
         """A connection that answers."""

@@ -109,7 +109,8 @@ class TlsClient(Client):
         await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
     async def look_at_server(self) -> None:
-        """Ends the connection when the server's certificate is revoked by now."""
+        """Ends the connection when the server's certificate is revoked by now. One that is being opened is left alone:
+        whoever opens it looks again when it is open."""
         if self.is_connected and isinstance(self._transport, _Transport) and (why := self._transport.why_not()):
             error = NatsError(f"nats: {why}")
             await self._error_cb(error)
@@ -176,6 +177,7 @@ class BusClient(TlsClient):
                 identity.on_change(client._look_at_certificate),
                 identity.on_revocation(client._judge_again),
             ]
+            await client.look_at_server()
         return client
 
     async def request(
@@ -200,6 +202,8 @@ class BusClient(TlsClient):
     async def _connected(self) -> None:
         self._back.set()
         self._on_connection(True, "")
+        # By a task of its own: it cancels the one that reconnects, which is this one.
+        self._judge_again()
 
     async def _disconnected(self) -> None:
         if not self._replacing:
