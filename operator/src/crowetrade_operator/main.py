@@ -434,7 +434,9 @@ class Operator:
             async with contextlib.AsyncExitStack() as stack:
                 await stack.enter_async_context(self._writing(trail, "crowetrade-operator-audit"))
                 if self.identity is not None:
-                    stack.callback(self.identity.on_refusal(Refusals(trail).refused))
+                    refusals = Refusals(trail)
+                    await stack.enter_async_context(refusals.telling())
+                    stack.callback(self.identity.on_refusal(refusals.refused))
                 yield self.parts
         finally:
             # The namespaces may go to another shard; a leader that stops has done it already.
