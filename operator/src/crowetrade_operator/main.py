@@ -202,6 +202,7 @@ class Operator:
             await asyncio.Event().wait()
             return
         trail = self._trail()
+        trail.record_start(f"operator {version('crowetrade-operator')} records requests")
         webhook = Webhook(Path(self.settings.admission_directory), self.settings.admission_port, trail)
         async with self._writing(trail, "crowetrade-operator-admission"):
             await webhook.run()
