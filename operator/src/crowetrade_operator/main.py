@@ -202,6 +202,7 @@ class Operator:
             await asyncio.Event().wait()
             return
         trail = self._trail()
+        trail.record_start(f"operator {version('crowetrade-operator')} records requests")
         webhook = Webhook(Path(self.settings.admission_directory), self.settings.admission_port, trail)
         async with self._writing(trail, "crowetrade-operator-admission"):
             await webhook.run()
@@ -434,7 +435,9 @@ class Operator:
             async with contextlib.AsyncExitStack() as stack:
                 await stack.enter_async_context(self._writing(trail, "crowetrade-operator-audit"))
                 if self.identity is not None:
-                    stack.callback(self.identity.on_refusal(Refusals(trail).refused))
+                    refusals = Refusals(trail)
+                    await stack.enter_async_context(refusals.telling())
+                    stack.callback(self.identity.on_refusal(refusals.refused))
                 yield self.parts
         finally:
             # The namespaces may go to another shard; a leader that stops has done it already.

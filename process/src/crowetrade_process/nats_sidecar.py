@@ -180,8 +180,9 @@ async def _followed(log_file: Path | None, identity: Identity, environment: Mapp
     url, namespace = (_required(environment, name) for name in (NATS_URL, IdentityVariable.OPERATOR_NAMESPACE))
     trail = Trail(namespace, NATS_ACCOUNT, socket.gethostname(), identity=identity)
     trail.record_start("nats")
-    identity.on_refusal(Refusals(trail).refused)
-    async with trail.writing(connecting(url, f"{NATS_ACCOUNT}-audit", identity)):
+    refusals = Refusals(trail)
+    identity.on_refusal(refusals.refused)
+    async with trail.writing(connecting(url, f"{NATS_ACCOUNT}-audit", identity)), refusals.telling():
         following = asyncio.create_task(follow(log_file, identity))
         try:
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -14,17 +15,23 @@ from urllib.request import urlopen
 
 import pytest
 from cryptography import x509
+from nats.js.api import StreamConfig
 from prometheus_client.parser import text_string_to_metric_families
 
+from crowetrade import subjects
+from crowetrade.audit.v1 import audit_pb2
 from crowetrade.gateway.v1 import control_pb2, control_pb2_grpc
 from crowetrade_agents.runtime.__main__ import main
 from crowetrade_agents_tests.gateway.harness import NAMESPACE, VENUE, venue_file, write_quotes
 from crowetrade_agents_tests.runtime.pods import SECONDS, Pod, pod_in
 from crowetrade_api.files import EnvName
 from crowetrade_api.names import venue_object
+from crowetrade_operator_tests.servers import NatsServer, nats_client
 from crowetrade_operator_tests.waiting import until
+from crowetrade_process.audit.chain import decode
 from crowetrade_process.identity.grpc import open_channel
 from crowetrade_process.identity.name import IdentityName
+from crowetrade_process.identity.nats import connect_options
 from crowetrade_process.identity.peer import Reason
 from crowetrade_process.identity.variables import IdentityVariable
 from crowetrade_process_tests.identity.authority import HOUR, Authority, identity_name, write_identity
@@ -96,6 +103,41 @@ async def test_who_is_refused_by_the_tls_library_is_counted_with_the_reason(
     issued = authority.issue_to(OPERATOR, not_before=datetime.now(UTC) + shift)
     handshake(pod.control_port, write_identity(tmp_path, issued, OURS), ssl.TLSVersion.TLSv1_3)
     await until("the refusal to be counted", lambda: refused_by(pod, reason) == before + 1)
+
+
+async def test_whom_it_refuses_is_recorded_by_when_it_ends(tmp_path: Path) -> None:
+    nats = identity_name("nats", OPERATOR_NAMESPACE)
+    server = NatsServer(tmp_path, tls=write_identity(tmp_path / "nats", OURS.issue_to(nats), OURS))
+    server.start()
+    operator = await identity_of(tmp_path / "operator", OPERATOR, OURS)
+    operator.identity.nats_server_name = nats.dns_name
+    expired = OURS.issue_to(OPERATOR, not_before=datetime.now(UTC) - 2 * HOUR)
+    files = write_identity(tmp_path / "expired", expired, OURS)
+    write_identity(tmp_path / "identity", OURS.issue_to(GATEWAY), OURS)
+    bus = {EnvName.NATS_URL: server.url, IdentityVariable.NATS_SERVER_NAME: nats.dns_name}
+    try:
+        async with nats_client(server.url, **connect_options(operator.identity)) as client:
+            jetstream = client.jetstream()
+            await jetstream.add_stream(StreamConfig.from_response(subjects.audit_stream_config(3600)))
+
+            async def counts() -> list[int]:
+                last = (await jetstream.stream_info(subjects.AUDIT_STREAM)).state.last_seq
+                records = [await jetstream.get_msg(subjects.AUDIT_STREAM, place) for place in range(1, last + 1)]
+                events = [decode(record.data or b"", "").event for record in records]
+                return [event.count for event in events if event.action == audit_pb2.ACTION_IDENTITY_REFUSED]
+
+            async def is_told() -> bool:
+                return await counts() == [1]
+
+            with gateway_in(tmp_path, **{str(name): value for name, value in bus.items()}) as pod:
+                pod.until_it_listens()
+                for _ in range(3):
+                    await asyncio.to_thread(handshake, pod.control_port, files, ssl.TLSVersion.TLSv1_3)
+                await until("all to be counted", lambda: refused_by(pod, Reason.EXPIRED) == 3)
+                await until("the first to be recorded", is_told)
+            assert await counts() == [1, 2]
+    finally:
+        server.stop()
 
 
 async def test_who_is_revoked_is_told_so_and_counted(pod: Pod, tmp_path: Path) -> None:

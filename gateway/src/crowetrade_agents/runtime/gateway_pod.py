@@ -87,12 +87,14 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             # Recordings take their time; kill orders are obeyed meanwhile.
             venue = await asyncio.to_thread(venue_of, file, environment, clock, keeper)
             trail = gateway_trail(file.namespace, file.name, pod.name, identity)
+            refusals = Refusals(trail)
             if identity is not None:
-                identity.on_refusal(Refusals(trail).refused)
+                identity.on_refusal(refusals.refused)
             if keeper is not None:
                 keeper.on_use(lambda new, old: trail.record(keys_used(file.namespace, file.name, new, old)))
             async with (
                 trail.writing(connecting(pod.nats_url, f"{pod.name}-audit", identity)),
+                refusals.telling(),
                 ended_when_set_back(clock, stop),
             ):
                 await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity, trail)

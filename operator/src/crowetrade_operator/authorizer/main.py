@@ -107,7 +107,10 @@ class AuthorizerProcess:
                 )
                 self.health.set_ready("bus", True)
                 log.info("authorizer_serves")
-                async with trail.writing(connecting(self._settings.nats_url, f"{QUEUE}-audit", identity)):
+                async with (
+                    trail.writing(connecting(self._settings.nats_url, f"{QUEUE}-audit", identity)),
+                    refusals.telling(),
+                ):
                     await asyncio.gather(*tasks)
             finally:
                 await self._close(client)

@@ -385,6 +385,8 @@ class Bus:
         client = await self._connect()
         self._client, self._shown = client, certificate
         self._stream = client.jetstream(timeout=REQUEST_SECONDS)
+        # Its certificate may have been revoked after the handshake: `_judge_again` did not know this connection yet.
+        await client.judge_server_again()
 
     async def _connect(self) -> StatusClient:
         """A connection that answers."""
@@ -584,7 +586,7 @@ class Bus:
 
     def _judge_again(self) -> None:
         if self._client is not None:
-            self._judging = asyncio.get_running_loop().create_task(self._client.look_at_server())
+            self._judging = asyncio.get_running_loop().create_task(self._client.judge_server_again())
 
     def _on_disconnect(self, client: Client) -> None:
         if self._client is client:  # and it was not us who closed it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from crowetrade.audit.v1 import audit_pb2
 from crowetrade_agents.journal.jetstream_reader import Stored, StreamReader
 from crowetrade_operator.bus import audit
 from crowetrade_operator_tests.secured_bus import ADMINISTRATOR, AUTHORIZER, OPERATOR, SecuredBus, identity_of_gateway
+from crowetrade_operator_tests.servers import ApiServer
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process.audit.chain import decode
 from crowetrade_process.audit.checkpoints import Authorities
@@ -24,6 +26,7 @@ from crowetrade_process_tests.identity.authority import TRUST_DOMAIN
 
 pytestmark = pytest.mark.integration
 EVENTS = 3
+TRIES = 4
 
 
 async def write(bus: SecuredBus, name: IdentityName, operator: Client) -> None:
@@ -69,16 +72,29 @@ async def read(bus: SecuredBus) -> list[Stored]:
         return [record async for record in reader.messages("audit.>", 1, last.place)] if last is not None else []
 
 
-async def test_a_stranger_on_the_bus_is_recorded_by_the_authorizer(bus: SecuredBus, operator: Client) -> None:
+async def test_a_stranger_on_the_bus_is_recorded_by_the_authorizer_each_time(
+    bus: SecuredBus, operator: Client, api_server: ApiServer
+) -> None:
     stranger = IdentityName(TRUST_DOMAIN, NAMESPACE, "default")
-    with pytest.raises(NatsError, match="Authorization Violation"):
-        async with bus.connected(stranger):
-            pass
+    for _ in range(TRIES):
+        with pytest.raises(NatsError, match="Authorization Violation"):
+            async with bus.connected(stranger):
+                pass
 
-    async def is_recorded() -> bool:
+    async def counts() -> list[int]:
         own = subjects.audit(AUTHORIZER.namespace, AUTHORIZER.service_account)
         events = [decode(record.payload, "").event for record in await read(bus) if record.subject == own]
         refused = [event for event in events if event.action == audit_pb2.ACTION_IDENTITY_REFUSED]
-        return any(event.actor == stranger.uri and "NotPermitted" in event.reason for event in refused)
+        return [event.count for event in refused if event.actor == stranger.uri and "NotPermitted" in event.reason]
 
-    await until("the refusal to be recorded", is_recorded)
+    async def is_recorded() -> bool:
+        return bool(await counts())
+
+    await until("the first refusal to be recorded", is_recorded)
+    # Another one answers, while those that have refused record at their end what they have counted since.
+    ending = [*bus.replicas]
+    bus.start_authorizer(api_server.kubeconfig, len(ending)).wait_ready()
+    for replica in ending:
+        bus.replicas.remove(replica)
+        await asyncio.to_thread(replica.process.stop)
+    assert sum(await counts()) == TRIES

@@ -160,6 +160,12 @@ async def test_whom_the_tls_library_of_nats_refuses_is_recorded_with_the_reason(
     assert code == 0, said
     assert WRITER in said
 
+    # What is counted and not yet recorded, when the process ends.
+    await asyncio.to_thread(sidecar.process.stop)
+    *before, last = await until_recorded(bus, 3)
+    assert before == rows
+    assert (last["reason"].partition(":")[0], last["count"]) == ("Expired", 2)
+
 
 async def test_what_was_refused_when_the_bus_goes_away_is_recorded_when_it_is_back(
     bus: SecuredBus, operator: Client, sidecar: Sidecar
@@ -175,6 +181,9 @@ async def test_what_was_refused_when_the_bus_goes_away_is_recorded_when_it_is_ba
     assert sidecar.refused("OldProtocol") == 20_000
     assert 0 < sidecar.value("crowetrade_audit_records_waiting") <= 3
     bus.start()
+    # Until there is somebody to ask the server lets nobody in, and whoever reads fails.
+    for replica in bus.replicas:
+        await asyncio.to_thread(replica.wait_ready)
     rows = (await until_recorded(bus, before + 2))[before:]
     assert [row["reason"].partition(":")[0] for row in rows] == ["OldProtocol", "NoCertificate"]
     assert sidecar.value("crowetrade_audit_records_lost_total") == 0

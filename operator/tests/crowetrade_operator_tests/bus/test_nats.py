@@ -35,8 +35,10 @@ from crowetrade_operator_tests.servers import NatsServer, nats_client
 from crowetrade_operator_tests.waiting import counted, end, until
 from crowetrade_process.identity.files import FilesSource
 from crowetrade_process.identity.holder import Identity
+from crowetrade_process.identity.nats import _Transport
+from crowetrade_process.identity.roles import OPERATOR_ACCOUNT
 from crowetrade_process_tests.identity.authority import TRUST_DOMAIN, Authority, identity_name, write_identity
-from crowetrade_process_tests.identity.identities import now
+from crowetrade_process_tests.identity.identities import Files, now
 
 pytestmark = pytest.mark.integration
 PLACE = ("desk", "sim-fx")
@@ -707,5 +709,34 @@ async def test_it_connects_by_tls_from_when_the_operator_has_a_certificate(tmp_p
             await until("the bus to be connected", lambda: found.connected)
         kept = [*identity._listeners, *identity._revocation_listeners]
         assert not kept, "an operator that gives up a shard would keep all that it knew of it"
+    finally:
+        server.stop()
+
+
+async def test_a_connection_ends_whose_server_is_revoked_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, nats_name = Authority(), identity_name("nats", "crowetrade")
+    stolen, mine = ours.issue_to(nats_name), ours.issue_to(identity_name(OPERATOR_ACCOUNT, "crowetrade"))
+    server = NatsServer(tmp_path, tls=write_identity(tmp_path / "nats", stolen, ours))
+    server.start()
+    files = Files(tmp_path / "operator", mine, ours, revocations=ours.revocations())
+    files.identity.nats_server_name = nats_name.dns_name
+    await files.identity.start()
+
+    class Slow(_Transport):
+        """Of a server that says INFO late: the list grows before it."""
+
+        async def connect_tls(self, *arguments: Any, **named: Any) -> None:
+            await super().connect_tls(*arguments, **named)
+            await files.renew(mine, ours, revocations=ours.revocations(stolen))
+
+    monkeypatch.setattr("crowetrade_process.identity.nats._Transport", Slow)
+    try:
+        async with working(Bus(server.url, StatusBoard(), identity=files.identity)) as found:
+            await until("it to be refused", lambda: not found.connected and "is revoked" in found.problem)
+            write_identity(tmp_path / "nats", ours.issue_to(nats_name), ours)
+            server.reload()
+            await until("another certificate to be taken", lambda: found.connected)
     finally:
         server.stop()

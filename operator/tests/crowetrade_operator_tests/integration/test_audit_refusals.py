@@ -53,6 +53,8 @@ async def test_a_bus_that_the_leader_refuses_is_told_as_soon_as_there_is_another
                 return any(reason.startswith("Revoked: ") for reason in await refusals())
 
             await until("the refusal to be told", is_told)
+            await until("it to be refused again", lambda: refused(Reason.REVOKED) > before + 1)
+        assert len(await refusals()) == 2, "one that ceases to lead records what it has counted since"
         assert not files.identity._refusal_listeners, "one that has ceased to lead has no trail any more"
     finally:
         server.stop()

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,14 @@ from crowetrade_operator_tests.integration.test_rearm import Server
 from crowetrade_operator_tests.samples import kill_manifest, limit_manifest, strategy_manifest, venue_manifest
 from crowetrade_operator_tests.servers import ApiServer, free_port, nats_client
 from crowetrade_operator_tests.waiting import counted, until
+from crowetrade_process.audit.chain import decode
 from crowetrade_process.audit.verification import Verification
+from crowetrade_process.identity.roles import OPERATOR_ACCOUNT
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
 ALICE, ARGO_CD = "alice", "system:serviceaccount:argocd:argocd-application-controller"
+STANDS_BY = "operator-1"
 _numbers = itertools.count(1)
 REQUESTED = audit_pb2.ACTION_DELETION_REQUESTED
 _ADMISSION = "admissionregistration.k8s.io"
@@ -139,7 +143,7 @@ async def asked(
 ) -> AsyncIterator[Asked]:
     """Both replicas run, and the API server knows whom to ask."""
     keys = Keys.make("localhost")
-    stands_by = replace(settings, pod_name="operator-1", admission_directory=str(tmp_path), admission_port=free_port())
+    stands_by = replace(settings, pod_name=STANDS_BY, admission_directory=str(tmp_path), admission_port=free_port())
     async with (
         running(settings) as leader,
         started(stands_by),
@@ -164,6 +168,21 @@ async def asked(
             yield found
         finally:
             await cluster.delete(WEBHOOKS, "", NAME)
+
+
+async def test_an_operator_that_stands_by_records_its_start_before_what_it_is_asked(asked: Asked) -> None:
+    assert await asked.delete(ALICE, await asked.limit()) == 200
+
+    async def recorded() -> bool:
+        return bool(await asked.requested())
+
+    await until("the request to be recorded", recorded)
+    of_both = [payload for _, payload in await stored(asked.desk)]
+    records = [record for payload in of_both if (record := decode(payload, "")).instance == STANDS_BY]
+    (first, *others) = [record.event for record in records if record.HasField("event")]
+    assert (first.action, first.actor) == (audit_pb2.ACTION_STARTED, f"{asked.desk.namespace}.{OPERATOR_ACCOUNT}")
+    assert first.reason == f"operator {version('crowetrade-operator')} records requests"
+    assert [one.action for one in others if one.action != audit_pb2.ACTION_CHANGE_REQUESTED] == [REQUESTED]
 
 
 async def test_who_deletes_is_recorded_with_what_was_there(asked: Asked) -> None:

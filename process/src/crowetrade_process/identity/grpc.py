@@ -72,6 +72,9 @@ async def open_channel(
 
             end = identity.on_revocation(judge_again)
             try:
+                # The list may have grown after the look, and nobody is called back for that.
+                if (refusal := identity.judge_server(shown)) is not None:
+                    raise ServerRefused(refusal.reason, refusal.text)
                 yield channel
             finally:
                 end()

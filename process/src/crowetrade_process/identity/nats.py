@@ -108,8 +108,9 @@ class TlsClient(Client):
         self._transport = _Transport(self._identity)
         await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
-    async def look_at_server(self) -> None:
-        """Ends the connection when the server's certificate is revoked by now."""
+    async def judge_server_again(self) -> None:
+        """Ends the connection when the server's certificate is revoked by now. One that is being opened is left alone:
+        whoever opens it calls this when it is open."""
         if self.is_connected and isinstance(self._transport, _Transport) and (why := self._transport.why_not()):
             error = NatsError(f"nats: {why}")
             await self._error_cb(error)
@@ -176,6 +177,7 @@ class BusClient(TlsClient):
                 identity.on_change(client._look_at_certificate),
                 identity.on_revocation(client._judge_again),
             ]
+            await client.judge_server_again()
         return client
 
     async def request(
@@ -200,6 +202,8 @@ class BusClient(TlsClient):
     async def _connected(self) -> None:
         self._back.set()
         self._on_connection(True, "")
+        # By a task of its own: it cancels the one that reconnects, which is this one.
+        self._judge_again()
 
     async def _disconnected(self) -> None:
         if not self._replacing:
@@ -215,7 +219,7 @@ class BusClient(TlsClient):
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
 
     def _judge_again(self) -> None:
-        self._judging = asyncio.get_running_loop().create_task(self.look_at_server())
+        self._judging = asyncio.get_running_loop().create_task(self.judge_server_again())
 
     def _certificate(self) -> bytes | None:
         return self._identity.credentials.chain_pem if self._identity is not None else None

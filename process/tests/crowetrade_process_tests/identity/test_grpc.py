@@ -23,6 +23,7 @@ from crowetrade_process.identity.grpc import add_port, open_channel, peer_of, se
 from crowetrade_process.identity.handshakes import counted_handshakes
 from crowetrade_process.identity.holder import Identity
 from crowetrade_process.identity.peer import Reason, Refusal
+from crowetrade_process.identity.server_certificate import look_at_server
 
 from .authority import HOUR, Authority, Issued, identity_name, write_identity
 from .identities import Files, identity_of, refused
@@ -287,6 +288,26 @@ async def test_what_is_done_at_a_server_ends_when_its_certificate_is_revoked_and
                 await asyncio.wait_for(working, SECONDS)
             assert refused(Reason.REVOKED) == before + 1
             assert await stream.ask() == STRATEGY.uri
+
+
+async def test_a_server_that_is_revoked_while_it_is_looked_at_is_refused_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued, mine = OURS.issue_to(GATEWAY), OURS.issue_to(STRATEGY)
+    gateway = Files(tmp_path / "gateway", issued, OURS)
+    await gateway.identity.start()
+    strategy = Files(tmp_path / "strategy", mine, OURS, revocations=OURS.revocations())
+    await strategy.identity.start()
+
+    async def revoked_meanwhile(*arguments: Any) -> bytes:
+        found = await look_at_server(*arguments)
+        await strategy.renew(mine, OURS, revocations=OURS.revocations(issued))
+        return found
+
+    monkeypatch.setattr("crowetrade_process.identity.grpc.look_at_server", revoked_meanwhile)
+    async with serving(gateway.identity) as target:
+        await assert_refused(target, strategy.identity, Reason.REVOKED, "is revoked")
+    assert not strategy.identity._revocation_listeners, "its identity keeps it no more"
 
 
 async def test_the_server_that_was_looked_at_and_the_one_that_is_talked_to_are_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -18,7 +19,7 @@ from structlog.testing import capture_logs
 from crowetrade_operator_tests.servers import NatsServer, Wire
 from crowetrade_operator_tests.waiting import until
 from crowetrade_process.identity.holder import Identity
-from crowetrade_process.identity.nats import BusClient, TlsClient, connect_options
+from crowetrade_process.identity.nats import BusClient, TlsClient, _Transport, connect_options
 from crowetrade_process.identity.peer import Reason
 
 from .authority import HOUR, Authority, Issued, identity_name, write_identity
@@ -310,6 +311,46 @@ async def test_a_connection_to_a_server_ends_when_its_certificate_is_revoked(tmp
     try:
         write_identity(strategy.directory, OURS.issue_to(STRATEGY), OURS, revocations=OURS.revocations(stolen))
         assert await strategy.identity.refresh()
+        await until("it to be refused", lambda: any("is revoked" in why for _, why in reported), SECONDS)
+        assert not client.is_connected
+        write_identity(tmp_path / "server", OURS.issue_to(NATS), OURS)
+        server.reload()
+        await until("another certificate to be taken", lambda: reported[-1] == (True, ""), SECONDS)
+        assert await answers(client)
+    finally:
+        await client.close()
+        server.stop()
+
+
+@pytest.mark.parametrize("when", ["at first", "again"])
+async def test_a_connection_to_a_server_ends_whose_certificate_is_revoked_while_it_is_opened(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stolen, mine = OURS.issue_to(NATS), OURS.issue_to(STRATEGY)
+    server = NatsServer(tmp_path, jetstream=False, tls=write_identity(tmp_path / "server", stolen, OURS))
+    server.start()
+    strategy = Files(tmp_path / "strategy", mine, OURS, revocations=OURS.revocations())
+    await strategy.identity.start()
+    strategy.identity.nats_server_name = NATS.dns_name
+    revokes = asyncio.Event()
+
+    class Slow(_Transport):
+        """Of a server that says INFO late: the list grows before it."""
+
+        async def connect_tls(self, *arguments: Any, **named: Any) -> None:
+            await super().connect_tls(*arguments, **named)
+            if revokes.is_set():
+                await strategy.renew(mine, OURS, revocations=OURS.revocations(stolen))
+
+    monkeypatch.setattr("crowetrade_process.identity.nats._Transport", Slow)
+    reported: list[tuple[bool, str]] = []
+    if when == "at first":
+        revokes.set()
+    client = await BusClient.open(server.url, "fx", strategy.identity, lambda *report: reported.append(report))
+    try:
+        if when == "again":
+            revokes.set()
+            await client.force_reconnect()
         await until("it to be refused", lambda: any("is revoked" in why for _, why in reported), SECONDS)
         assert not client.is_connected
         write_identity(tmp_path / "server", OURS.issue_to(NATS), OURS)
