@@ -389,7 +389,9 @@ async def test_nobody_else_names_anybody(case: str, asked: Asked) -> None:
 
 async def test_connections_that_ask_nothing_keep_nobody_out(asked: Asked) -> None:
     trusted = ssl.create_default_context(cadata=asked.keys.certificate)
-    writers = [(await asyncio.open_connection("localhost", asked.port, ssl=trusted))[1] for _ in range(MAX_CONNECTIONS + 20)]
+    writers = [
+        (await asyncio.open_connection("localhost", asked.port, ssl=trusted))[1] for _ in range(MAX_CONNECTIONS + 20)
+    ]
     name = await asked.limit()
     assert await asked.delete(ALICE, name) == 200
 
