@@ -18,6 +18,8 @@ BEGIN, END = "<!-- permissions:begin -->", "<!-- permissions:end -->"
 SYSTEM = "crowetrade-system"
 """Namespace of the operator."""
 NAMESPACE, VENUE, STRATEGY = "desk", "sim", "trend"
+BY_NKEY = "authorizer"
+"""The role that connects with the authorizer's nkey beside its certificate; the others have their certificate alone."""
 
 
 class Does(StrEnum):
@@ -175,6 +177,22 @@ _AUTHORIZER: tuple[_Row, ...] = (
     ("publish anything unasked", _PUB, "md.desk.sim.EUR-USD", False),
     ("ask JetStream anything", _PUB, f"{_API}.INFO", False),
 )
+# Its second connection, by its certificate and without its nkey.
+_AUTHORIZER_AUDIT: tuple[_Row, ...] = (
+    ("go on with its audit trail", _PUB, subjects.audit(SYSTEM, "crowetrade-authorizer"), True),
+    ("see where its audit trail ends", _PUB, _audit_of("crowetrade-authorizer"), True),
+    ("write in the name of another", _PUB, subjects.audit(SYSTEM, "crowetrade-operator"), False),
+    ("read another's audit trail", _PUB, _audit_of("crowetrade-operator"), False),
+    ("read all of the audit trail", _PUB, f"{_API}.DIRECT.GET.{subjects.AUDIT_STREAM}", False),
+    ("delete the audit trail", _PUB, f"{_API}.STREAM.DELETE.{subjects.AUDIT_STREAM}", False),
+    ("answer who may connect", _SUB, "$SYS.REQ.USER.AUTH", False),
+    ("have a server close a connection", _PUB, subjects.server_kick("SOME"), False),
+    ("forge market data", _PUB, "md.desk.sim.EUR-USD", False),
+    ("read market data", _SUB, "md.>", False),
+    ("append to a journal", _PUB, subjects.journal(NAMESPACE, VENUE), False),
+    ("read all that is said", _SUB, ">", False),
+    ("ask JetStream anything", _PUB, f"{_API}.INFO", False),
+)
 # The process beside nats-server, with the server's identity.
 _NATS: tuple[_Row, ...] = (
     ("go on with its audit trail", _PUB, subjects.audit(SYSTEM, "nats"), True),
@@ -198,7 +216,8 @@ OPERATIONS = tuple(
         ("operator", _OPERATOR),
         ("risk auditor", _AUDITOR),
         ("administrator", _ADMINISTRATOR),
-        ("authorizer", _AUTHORIZER),
+        (BY_NKEY, _AUTHORIZER),
+        ("authorizer (audit)", _AUTHORIZER_AUDIT),
         ("nats", _NATS),
     )
     for row in rows

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tools.bus_operations import NAMESPACE, OPERATIONS, STRATEGY, VENUE, Operation
+from tools.bus_operations import BY_NKEY, NAMESPACE, OPERATIONS, STRATEGY, VENUE, Operation
 from tools.demo import install
 from tools.demo.kubernetes import Object
 
@@ -43,7 +43,7 @@ async def main(rows):
         refused.append(str(error))
 
     options = {**connect_options(identity), "error_cb": failed, "allow_reconnect": False, "connect_timeout": 8}
-    if KEYS.exists():
+    if "by nkey" in sys.argv:
         options["nkeys_seed_str"] = KEYS.read_text().strip()
     try:
         client = await nats.connect(os.environ["NATS_URL"], **options)
@@ -76,11 +76,11 @@ def _rows(role: str, namespace: str) -> list[Operation]:
     return [replace(row, subject=row.subject.replace(NAMESPACE, namespace)) for row in mine]
 
 
-def _tried(namespace: Namespace, pod: Object, rows: Sequence[Operation], container: str) -> dict[str, Any]:
+def _tried(namespace: Namespace, pod: Object, rows: Sequence[Operation], container: str, *more: str) -> dict[str, Any]:
     wanted = json.dumps([(row.does.value, row.subject) for row in rows])
     metadata = pod["metadata"]
     command = ("exec", "-n", metadata["namespace"], metadata["name"], "-c", container, "--")
-    output = namespace.kubectl(*command, "/opt/venv/bin/python", "-c", _TRY, wanted)
+    output = namespace.kubectl(*command, "/opt/venv/bin/python", "-c", _TRY, wanted, *more)
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
@@ -118,18 +118,20 @@ def test_every_pod_may_do_what_the_table_says(namespace: Namespace) -> None:
     )
     namespace.until_trading(STRATEGY)
     system = Namespace(install.NAMESPACE, namespace.cluster, namespace.kubectl)
+    authorizer = (system.pods("app.kubernetes.io/name=crowetrade-authorizer")[0], "authorizer")
     pods = {
         "strategy": (namespace.pod(of_strategy(STRATEGY)), "agent"),
         "gateway": (namespace.pod(of_venue(VENUE)), "gateway"),
         "operator": (system.pods("app.kubernetes.io/name=crowetrade-operator")[0], "operator"),
-        "authorizer": (system.pods("app.kubernetes.io/name=crowetrade-authorizer")[0], "authorizer"),
+        BY_NKEY: authorizer,
+        "authorizer (audit)": authorizer,
         "risk auditor": (system.pod("app.kubernetes.io/name=crowetrade-risk-auditor"), "risk-auditor"),
         "nats": (system.pods("app.kubernetes.io/name=nats")[0], "identity"),
     }
     wrong = []
     for role, (pod, container) in pods.items():
         rows = _rows(role, namespace.name)
-        tried = _tried(namespace, pod, rows, container)
+        tried = _tried(namespace, pod, rows, container, *(["by nkey"] if role == BY_NKEY else []))
         assert "allowed" in tried, f"{role} {pod_name(pod)}: {tried}"
         for row, allowed in zip(rows, tried["allowed"], strict=True):
             if allowed != row.allowed:

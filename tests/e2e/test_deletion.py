@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from crowetrade.audit.v1 import audit_pb2
 from tests.e2e import manifests
 from tests.e2e.journal import read_audit, read_journal
@@ -39,17 +41,29 @@ def test_deleting_everything_leaves_nothing(namespace: Namespace) -> None:
     namespace.until(lambda: ", ".join(_left(namespace)) or None, "nothing to be left")
 
 
-def test_the_audit_trail_says_who_deletes(namespace: Namespace) -> None:
+def _order_quantity(after: str) -> str:
+    return str(json.loads(after)["spec"]["limits"]["maxOrderQuantity"]) if after else ""
+
+
+def test_the_audit_trail_says_who_changes_and_who_deletes(namespace: Namespace) -> None:
+    """The demo's API server knows no MutatingAdmissionPolicy: it asks the operator before a change, too."""
     namespace.apply(manifests.risk_limit())
-    alice = ("--as=alice", "--as-group=system:masters")
-    namespace.kubectl("delete", "risklimit", "desk", "-n", namespace.name, *alice)
+    seven = json.dumps({"spec": {"limits": {"maxOrderQuantity": "7"}}})
+    place = ("risklimit", "desk", "-n", namespace.name, "--as-group=system:masters")
+    namespace.kubectl("patch", *place, "--as=bob", "--type=merge", "-p", seven)
+    namespace.kubectl("delete", *place, "--as=alice")
+    changed, deleted = audit_pb2.ACTION_CHANGE_REQUESTED, audit_pb2.ACTION_DELETION_REQUESTED
+    # Each may be asked of another replica, so nothing is said about which is written first.
+    expected = {(changed, "bob", "RiskLimit", "desk", "7"), (deleted, "alice", "RiskLimit", "desk", "")}
 
     def recorded() -> str | None:
-        found = [one for one in read_audit(namespace) if one.action == audit_pb2.ACTION_DELETION_REQUESTED]
-        told = [(one.actor, one.kind, one.name) for one in found]
-        return None if told == [("alice", "RiskLimit", "desk")] else f"recorded: {told}"
+        found = [
+            one for one in read_audit(namespace) if one.action in (changed, deleted) and one.actor in ("alice", "bob")
+        ]
+        told = {(one.action, one.actor, one.kind, one.name, _order_quantity(one.after)) for one in found}
+        return None if told == expected else f"recorded: {told}"
 
-    namespace.until(recorded, "the audit trail to say who deleted it")
+    namespace.until(recorded, "the audit trail to say who changed and who deleted it")
 
 
 def _until_holding(namespace: Namespace) -> None:

@@ -71,6 +71,8 @@ METRICS = {
 EVERYBODY = {"bus", "DNS", "DNS by UDP"}
 API_SERVER = {"API server", "API server's address", "internet by the API server's port"}
 """Until the values say where the API server is it may be anywhere but where clouds keep a machine's credentials."""
+WEBHOOK = "operator's webhook"
+"""The API server asks there: open to whatever no policy selects, until the values say where the API server is."""
 OUTSIDE = {"metadata", "metadata by the API server's port", "node", "internet", "name server of the internet"}
 IDENTIFIED: dict[str, set[str]] = {}
 if install.identified():
@@ -78,7 +80,7 @@ if install.identified():
     EVERYBODY |= {"Vault"}
     IDENTIFIED = {"authorizer": EVERYBODY | API_SERVER, "bus": EVERYBODY - {"bus"}}
 # What no policy selects reaches all that is not closed by the other side.
-OPEN = {"DNS", "DNS by UDP", "Vault", "bystander"} | API_SERVER | OUTSIDE
+OPEN = {"DNS", "DNS by UDP", "Vault", "bystander", WEBHOOK} | API_SERVER | OUTSIDE
 REACHED = {
     "strategy": EVERYBODY | {"gateway"},
     "other strategy": EVERYBODY | {"other gateway"},
@@ -245,6 +247,7 @@ def _targets(places: Places, pods: Mapping[str, Object]) -> dict[str, Target]:
         "gateway": Target(f"venue-mine.{desk}.svc", 50051),
         "other gateway": Target(f"venue-theirs.{desk}.svc", 50051),
         "bystander": Target(at["bystander"], 8000),
+        WEBHOOK: Target(at["operator"], 8443),
         **{name: Target(at[name.removesuffix("'s control")], 50052) for name in CONTROLS},
         **{name: Target(at[name.removesuffix("'s metrics")], 8080) for name in METRICS},
     }
@@ -379,7 +382,9 @@ def test_networks_open_what_is_outside_of_the_cluster_by_the_ports_of_its_url_al
         "name server of the internet": Target(INTERNET, 53, "UDP"),
     }
     metrics = {f"{name}'s metrics": Target(_address(pod), 8080) for name, pod in pods.items()}
+    # Reached by nobody: none of these pods is in the API server's network.
+    webhook = {"crowetrade-operator's webhook": Target(_address(pods["crowetrade-operator"]), 8443)}
     everything = targets.keys() - {"other server of the bus"}
     read = {f"{name}'s metrics" for name in BY_NETWORKS if name not in JOBS}
     expected = {**BY_NETWORKS, "vault": everything, "prometheus": everything | read}
-    assert not _wrong(_reached(kubectl, pods | strangers, targets | metrics), expected)
+    assert not _wrong(_reached(kubectl, pods | strangers, targets | metrics | webhook), expected)

@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from crowetrade import subjects
 from crowetrade.bus.v1 import status_pb2
 from crowetrade_agents.bus.nats import NatsBus
+from crowetrade_agents.credentials.files import read_rendered
 from crowetrade_agents.runtime.clock import SystemClock
 from crowetrade_agents_tests.gateway.harness import (
     NAMESPACE,
@@ -29,12 +30,19 @@ from crowetrade_agents_tests.gateway.harness import (
 )
 from crowetrade_api.files import EnvName
 from crowetrade_process.logs import configure_logging
+from crowetrade_process_tests.identity.authority import Authority
 from tests.vault.conftest import REFRESH_SECONDS, Keyed
 from tests.vault.gateway import flowing, gateway_file, takes_both, trading
 
 pytestmark = pytest.mark.integration
 
-KEYS = {"apiKey": "api-key", "secret": "api-secret", "fixPassword": "password"}
+KEYS = {
+    "apiKey": "api-key",
+    "secret": "api-secret",
+    "passphrase": "pass-phrase",
+    "fixPassword": "password",
+    "tlsKey": "client.pem",
+}
 
 
 async def test_a_rotated_key_is_used_within_the_refresh_time_and_no_order_is_lost(
@@ -115,8 +123,10 @@ async def test_the_keys_are_nowhere_but_in_their_file(
     Of what a gateway says, dlq has what strategies of another version cannot read: here its status.
     """
     configure_logging("DEBUG")
-    canaries = [secrets.token_hex(16) for _ in range(4)]
-    old, new, secret, password = canaries
+    old, new, secret, passphrase, password = (secrets.token_hex(16) for _ in range(5))
+    tls_key = Authority().issue(dns_names=("venue",)).key_pem.decode()
+    # Every line of the PEM that holds some of the key.
+    canaries = [old, new, secret, passphrase, password, *tls_key.splitlines()[1:-1]]
     it = keyed(keys=KEYS)
     said: list[bytes] = []
     listener = await nats.connect(nats_url)
@@ -128,7 +138,12 @@ async def test_the_keys_are_nowhere_but_in_their_file(
     status_subject = subjects.gateway_status(NAMESPACE, VENUE)
     strategy = await NatsBus.connect(nats_url, "strategy")
     await strategy.subscribe(status_subject, status_pb2.AgentStatus, _never)
-    rest = {"api-secret": f"{secret}\nsecond line", "password": password}
+    rest = {
+        "api-secret": f"{secret}\nsecond line",
+        "pass-phrase": passphrase,
+        "password": password,
+        "client.pem": tls_key,
+    }
     it.vault.put(it.path, **{"api-key": old}, **rest)
     async with (
         trading(bus, tmp_path, it, gateway_file(it, **takes_both(old, new))) as gateway,
@@ -142,7 +157,7 @@ async def test_the_keys_are_nowhere_but_in_their_file(
             it.vault.put(it.path, **{"api-key": new}, **rest)
             await status_when(bus, lambda status: status.credentials.version == "4")
         processes = {"gateway": seen_by_all("self"), "Vault Agent": seen_by_all(str(it.agent.pid))}
-        rendered = (it.agent.credentials / "credentials.json").read_text()
+        rendered = read_rendered(it.agent.credentials, KEYS).keys
     await strategy.close()
     await listener.close()
     dead_letters = [one for one in said if one.startswith(subjects.dead_letter(status_subject).encode())]
@@ -154,7 +169,8 @@ async def test_the_keys_are_nowhere_but_in_their_file(
         "bus": b"".join(said),
         "metrics": prometheus_client.generate_latest(),
     }
-    assert all(value in rendered for value in (new, secret, password)), "they are where they belong"
+    there = {"apiKey": new, "secret": rest["api-secret"], "passphrase": passphrase, "fixPassword": password}
+    assert rendered == {**there, "tlsKey": tls_key}, "they are where they belong"
     assert b"journal." in searched["bus"]
     for reason in (b"CredentialsRefused", b"CredentialsIncomplete"):
         assert any(reason in one for one in dead_letters), "what the gateway says of its keys is among what is searched"

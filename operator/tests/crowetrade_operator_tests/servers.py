@@ -346,10 +346,16 @@ def _tls_configuration(folder: Path, files: Path) -> Path:
 
 class NatsServer:
     """A NATS server on one port for its life, which can be stopped and started again; with JetStream unless not, and
-    with mutual TLS alone where it has a directory with tls.crt, tls.key and ca.crt."""
+    with mutual TLS alone where it has a directory with tls.crt, tls.key and ca.crt. A configuration of its own says all
+    but ports: then without `jetstream` and `tls`."""
 
     def __init__(
-        self, folder: Path, jetstream: bool = True, tls: Path | None = None, address: str = "127.0.0.1"
+        self,
+        folder: Path,
+        jetstream: bool = True,
+        tls: Path | None = None,
+        address: str = "127.0.0.1",
+        configuration: Path | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
@@ -357,6 +363,7 @@ class NatsServer:
         self._folder = folder
         self._jetstream = jetstream
         self._tls = tls
+        self._configuration = configuration
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -367,6 +374,8 @@ class NatsServer:
             command += ["-js", "-sd", self._folder / "jetstream"]
         if self._tls is not None:
             command += ["-c", _tls_configuration(self._folder, self._tls)]
+        if self._configuration is not None:
+            command += ["-c", self._configuration]
         self._process = Process("nats-server", command, self._folder)
         path = "healthz?js-enabled-only=true" if self._jetstream else "varz"
         wait_for(self._process, f"http://127.0.0.1:{monitor}/{path}")

@@ -53,6 +53,7 @@ SWITCHES: tuple[tuple[Settings, ...], ...] = (
     ((), ("vault.serverName=vault.example", "vault.namespace=trading")),
     ((), ("vault.allowHttp=true", "vault.cidrs={10.1.0.0/16}")),
     ((), ("nats.networkPolicy.enabled=false",)),
+    ((), ("nats.antiAffinity=Preferred",)),
     ((), ("monitoring.podMonitor.enabled=true",)),
     ((), ("monitoring.prometheusRule.enabled=true",)),
     ((), ("agents.imagePullSecrets={models}", "gateway.imagePullSecrets={adapters}")),

@@ -196,6 +196,24 @@ def test_three_servers_of_nats_prove_to_each_other_who_they_are() -> None:
     assert 6222 in {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
 
 
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ((), "preferred"),
+        (("nats.replicas=3",), "required"),
+        (("nats.replicas=3", "nats.antiAffinity=Preferred"), "preferred"),
+    ],
+)
+def test_no_two_of_three_servers_of_nats_are_lost_with_one_node(values: tuple[str, ...], rule: str) -> None:
+    (stateful,) = of_kind(rendered(*values), "StatefulSet")
+    template = stateful["spec"]["template"]
+    ((found, (term,)),) = template["spec"]["affinity"]["podAntiAffinity"].items()
+    assert found == f"{rule}DuringSchedulingIgnoredDuringExecution"
+    term = term if rule == "required" else term["podAffinityTerm"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert term["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
 def test_the_log_of_nats_is_read_by_the_process_whose_metrics_are_scraped() -> None:
     template = of_kind(FROM_VAULT, "StatefulSet")[0]["spec"]["template"]
     (server,) = template["spec"]["containers"]

@@ -74,7 +74,7 @@ def _arrives(values: tuple[str, ...], source: str, target: str, port: int, proto
     return passes(_policies(*values), PEERS[source], PEERS[target], port, protocol)
 
 
-PORTS = (22, 53, 80, 443, 4222, 6222, 6443, 8080, 8200, 8222, 50051, 50052)
+PORTS = (22, 53, 80, 443, 4222, 6222, 6443, 8080, 8200, 8222, 8443, 50051, 50052)
 PROTOCOLS = {53: "UDP"}
 BY_API_SERVER = {
     name: {443, 6443}
@@ -100,9 +100,10 @@ OURS = {
 """What each reaches; whom and what is not here, it does not."""
 OTHERS: dict[str, dict[str, set[int]]] = {
     "administrator": CONTROL,
-    **{name: {} for name in ("bystander", "stranger", "Prometheus", "DNS", "Vault", "internet", "metadata")},
+    **{name: {} for name in ("bystander", "stranger", "Prometheus", "DNS", "Vault", "metadata")},
+    **{name: {"operator": {8443}} for name in ("API server", "API server by IPv6", "internet")},
 }
-"""What of ours others reach."""
+"""What of ours others reach. The API server asks the operator, and may be anywhere until the chart is told where."""
 OUR_PODS = [*OURS, "gateway elsewhere", "other gateway", "strategy elsewhere"]
 
 
@@ -203,6 +204,13 @@ def test_what_is_outside_of_the_cluster_is_reached_by_its_networks_and_the_ports
         if target != source
     }
     assert {target: ports for target, ports in found.items() if ports} == expected
+
+
+def test_the_api_server_alone_asks_the_operator_where_its_networks_are_named() -> None:
+    asks = {source for source in PEERS if source != "operator" and _arrives(OUTSIDE, source, "operator", 8443)}
+    assert asks == API_SERVER.keys()
+    unasked = (*OUTSIDE, "audit.recordRequests=false")
+    assert not any(_arrives(unasked, source, "operator", 8443) for source in PEERS if source != "operator")
 
 
 def test_every_pod_of_a_namespace_that_is_named_is_closed_both_ways() -> None:

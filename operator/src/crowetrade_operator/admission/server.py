@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 import time
 from pathlib import Path
 
@@ -26,8 +27,11 @@ HANDSHAKE_SECONDS = 5.0
 LOOK_SECONDS = 2.0
 SAME_SECONDS = 5.0
 """The API server asks once more when the object changes under its hands; that is no other request."""
-MAX_CONNECTIONS = 64
-"""Beyond it the oldest makes room: the API server opens another one when it needs it."""
+MAX_CONNECTIONS = 256
+"""Beyond it the oldest that carries no question makes room: the API server opens another one when it needs it.
+
+More than the changes that an API server has under way by default (200, --max-mutating-requests-inflight), each of which
+may come on a connection of its own, because one that is open carries no question until its first line is read."""
 
 
 class Webhook:
@@ -40,6 +44,8 @@ class Webhook:
         self._token = b""
         # What it was asked about each uid last and when, oldest first.
         self._recorded: dict[str, tuple[bytes, float]] = {}
+        # Connections that carry a question of who knows the token.
+        self._asking: set[asyncio.Protocol] = set()
         self.port = port
 
     async def run(self) -> None:
@@ -58,8 +64,10 @@ class Webhook:
 
         def connected() -> asyncio.Protocol:
             there = server.connections
-            for oldest in there[: max(len(there) - MAX_CONNECTIONS + 1, 0)]:
-                oldest.force_close()
+            if len(there) >= MAX_CONNECTIONS:
+                idle = (one for one in there if one not in self._asking)
+                for oldest in itertools.islice(idle, len(there) - MAX_CONNECTIONS + 1):
+                    oldest.force_close()
             return server()
 
         try:
@@ -104,6 +112,14 @@ class Webhook:
         if not hmac.compare_digest(request.match_info["token"].encode(), self._token):
             metrics.ADMISSION_REVIEWS.labels(result="Stranger").inc()
             raise web.HTTPNotFound
+        connection = request.protocol
+        self._asking.add(connection)
+        try:
+            return await self._answered(request)
+        finally:
+            self._asking.discard(connection)
+
+    async def _answered(self, request: web.Request) -> web.Response:
         try:
             reply, event = answer(await request.read())
         except ReviewUnreadable as error:

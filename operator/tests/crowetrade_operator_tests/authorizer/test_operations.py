@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig
 from nats.js.errors import APIError, BadRequestError
-from tools.bus_operations import NAMESPACE, OPERATIONS, STRATEGY, VENUE, Does, Operation
+from tools.bus_operations import BY_NKEY, NAMESPACE, OPERATIONS, STRATEGY, VENUE, Does, Operation
 
 from crowetrade import subjects
 from crowetrade_operator.authorizer.keys import USER_SEED
@@ -41,7 +41,8 @@ IDENTITIES = {
     "operator": OPERATOR,
     "risk auditor": AUDITOR,
     "administrator": ADMINISTRATOR,
-    "authorizer": AUTHORIZER,
+    BY_NKEY: AUTHORIZER,
+    "authorizer (audit)": AUTHORIZER,
     "nats": NATS,
 }
 JOURNAL = subjects.journal_stream(NAMESPACE, VENUE)
@@ -86,10 +87,10 @@ class Tried:
 
 
 @contextlib.asynccontextmanager
-async def trying(bus: SecuredBus, name: IdentityName) -> AsyncIterator[Tried]:
+async def trying(bus: SecuredBus, role: str) -> AsyncIterator[Tried]:
     tried = Tried()
-    options = {"nkeys_seed_str": bus.seeds[USER_SEED]} if name == AUTHORIZER else {}
-    async with bus.connected(name, error_cb=tried.on_error, **options) as tried.client:
+    options = {"nkeys_seed_str": bus.seeds[USER_SEED]} if role == BY_NKEY else {}
+    async with bus.connected(IDENTITIES[role], error_cb=tried.on_error, **options) as tried.client:
         yield tried
 
 
@@ -98,7 +99,7 @@ async def test_each_role_may_do_what_the_table_says_and_nothing_else(
     bus: SecuredBus, operator: Client, role: str
 ) -> None:
     rows = [operation for operation in OPERATIONS if operation.role == role]
-    async with trying(bus, IDENTITIES[role]) as tried:
+    async with trying(bus, role) as tried:
         found = {row: await tried.permits(row) for row in rows}
     assert found == {row: row.allowed for row in rows}
 
@@ -114,11 +115,11 @@ async def stored(operator: Client) -> int:
 
 
 async def test_what_is_refused_has_no_effect(bus: SecuredBus, operator: Client) -> None:
-    async with trying(bus, IDENTITIES["gateway"]) as gateway:
+    async with trying(bus, "gateway") as gateway:
         await gateway.client.jetstream().publish(subjects.journal(NAMESPACE, VENUE), b"a record")
     before = await operator.jetstream().stream_info(JOURNAL)
     for role in ("strategy", "gateway", "operator", "risk auditor"):
-        async with trying(bus, IDENTITIES[role]) as tried:
+        async with trying(bus, role) as tried:
             for row in OPERATIONS:
                 if row.role == role and not row.allowed:
                     assert not await tried.permits(row)
@@ -137,7 +138,7 @@ async def test_nobody_empties_a_bucket_by_a_key_that_they_may_write(
     for row in rows:
         bucket = await operator.jetstream().key_value(row.subject.split(".")[1])
         revision = await bucket.put("kept.elsewhere", b"of another namespace")
-        async with trying(bus, IDENTITIES[role]) as tried:
+        async with trying(bus, role) as tried:
             assert not await tried.permits(row)
             assert await tried.permits(replace(row, header="Some: header"))
         assert (await bucket.get("kept.elsewhere")).revision == revision
@@ -145,7 +146,7 @@ async def test_nobody_empties_a_bucket_by_a_key_that_they_may_write(
 
 
 async def test_an_administrator_purges(bus: SecuredBus, operator: Client) -> None:
-    async with trying(bus, ADMINISTRATOR) as administrator:
+    async with trying(bus, "administrator") as administrator:
         jetstream = administrator.client.jetstream(prefix=subjects.ADMIN_API)
         assert await jetstream.purge_stream(JOURNAL)
     assert await stored(operator) == 0
@@ -156,7 +157,7 @@ async def test_a_watch_must_say_in_its_subject_what_it_says_in_its_request(bus: 
     stream, config = subjects.bucket_stream(subjects.CONFIG_BUCKET), subjects.CONFIG_BUCKET
     own = subjects.key_subject(config, subjects.gateway_config_key(NAMESPACE, VENUE))
     others = subjects.key_subject(config, subjects.gateway_config_key(NAMESPACE, "other"))
-    async with trying(bus, IDENTITIES["gateway"]) as gateway:
+    async with trying(bus, "gateway") as gateway:
         for filters in ({"filter_subject": others}, {"filter_subjects": [own, others]}, {}):
             name = uuid.uuid4().hex
             asked = ConsumerConfig(name=name, deliver_subject=gateway.client.new_inbox(), **filters).as_dict()

@@ -33,9 +33,69 @@ TOO_WIDE = (
     "journal.x.x, so the bus does not hold identities to their permissions: let NATS ask crowetrade-authorizer "
     "(auth_callout)"
 )
+NOT_SYNCED = (
+    "NATS acknowledges a write before it is on disk, so a crash may lose orders: set jetstream.sync_interval to always"
+)
+MISSING = "the operator may not publish to $JS.API.STREAM.LIST: is crowetrade-authorizer of this version?"
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What the first server lacks; without `configuration` it is the program as it comes."""
+
+    reason: str
+    messages: tuple[str, ...]
+    identified: bool = False
+    configuration: str = ""
+
+
+_DATA = """
+    jetstream: { max_file: 8GB, max_streams: 200 }
+    imports: [ { service: { account: SYS, subject: "$SYS.REQ.SERVER.PING.VARZ" } } ]
+"""
+_SYS = """
+  SYS { exports: [ { service: "$SYS.REQ.SERVER.PING.VARZ", response: stream, accounts: [DATA] } ] }
+"""
+SYNCS_LATER = f"""
+jetstream {{ store_dir: "@FOLDER@/jetstream", max_file_store: 8GB }}
+accounts {{
+  {_SYS}
+  DATA {{ users: [ {{ user: anybody, password: anybody }} ] {_DATA} }}
+}}
+system_account: SYS
+no_auth_user: anybody
+"""
+USERS_OF_ITS_OWN = f"""
+jetstream {{ store_dir: "@FOLDER@/jetstream", max_file_store: 8GB, sync_interval: always }}
+tls {{
+  cert_file: "@TLS@/tls.crt", key_file: "@TLS@/tls.key", ca_file: "@TLS@/ca.crt"
+  verify_and_map: true, min_version: "1.3", handshake_first: true
+}}
+accounts {{
+  {_SYS}
+  DATA {{
+    users: [ {{ user: "{OPERATOR.uri}", permissions: {{
+      publish: [
+        "$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*"
+        "$JS.API.DIRECT.GET.>", "$KV.>", "audit.>", "$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING.VARZ"
+      ]
+      subscribe: ">"
+    }} }} ]
+    {_DATA}
+  }}
+}}
+system_account: SYS
+"""
+"""All that the operator needs but the list of streams."""
 LACKING = {
-    "without identities": (NOT_READ, UNBOUNDED),
-    "with certificates that it asks nobody about": (NOT_READ, TOO_WIDE, UNBOUNDED),
+    "without identities": Lacking("BusSettingsUnreadable", (NOT_READ, UNBOUNDED)),
+    "with certificates that it asks nobody about": Lacking(
+        "BusSettingsUnreadable", (NOT_READ, TOO_WIDE, UNBOUNDED), identified=True
+    ),
+    "that syncs writes later": Lacking("BusWritesNotSynced", (NOT_SYNCED,), configuration=SYNCS_LATER),
+    "with users of its own": Lacking(
+        "BusPermissionMissing", (MISSING,), identified=True, configuration=USERS_OF_ITS_OWN
+    ),
 }
 
 
@@ -47,7 +107,7 @@ class OwnNats:
     set_up: SecuredBus
     settings: Settings
     identity: Identity | None
-    lacking: tuple[str, ...]
+    lacking: Lacking
     kubeconfig: Path
 
     def mend(self) -> None:
@@ -65,16 +125,19 @@ class OwnNats:
 async def own(
     request: pytest.FixtureRequest, api_server: ApiServer, namespace: str, tmp_path: Path
 ) -> AsyncIterator[OwnNats]:
-    bus = SecuredBus(tmp_path)
+    bus, lacking, path = SecuredBus(tmp_path), LACKING[request.param], None
     settings, identity, tls = quick_settings(api_server, namespace, f"nats://127.0.0.1:{bus.port}"), None, None
-    if request.param != "without identities":
+    if lacking.identified:
         identity, tls = await bus.identity(OPERATOR), bus.directory(NATS)
         variables = {name: value for name, value in bus.environment(OPERATOR).items() if name != "NATS_URL"}
         settings = replace(settings, nats_url=bus.url, identity=variables)
-    server = NatsServer(tmp_path, tls=tls)
+    if lacking.configuration:
+        path = tmp_path / "own.conf"
+        path.write_text(lacking.configuration.replace("@FOLDER@", str(tmp_path)).replace("@TLS@", str(tls)))
+    server = NatsServer(tmp_path, path is None, tls if path is None else None, configuration=path)
     server.port = bus.port
     server.start()
-    yield OwnNats(server, bus, settings, identity, LACKING[request.param], api_server.kubeconfig)
+    yield OwnNats(server, bus, settings, identity, lacking, api_server.kubeconfig)
     server.stop()
     for replica in bus.replicas:
         replica.process.stop()
@@ -100,13 +163,13 @@ async def test_what_it_lacks_is_told_with_what_to_do_until_it_is_set_up(
             return tuple(found[name] for name in ("status", "reason", "message") if found)
 
         async def told() -> bool:
-            return await says() == ("True", "BusSettingsUnreadable", "; ".join(own.lacking))
+            return await says() == ("True", own.lacking.reason, "; ".join(own.lacking.messages))
 
         async def nothing_told() -> bool:
             return bus.connected and await says() == ()
 
         await until("BusDeficient", told)
-        assert "BusSettingsUnreadable" in faults_of_metrics()
+        assert own.lacking.reason in faults_of_metrics()
         await asyncio.to_thread(own.mend)
         await until("nothing to be lacking", nothing_told)
         assert not faults_of_metrics()

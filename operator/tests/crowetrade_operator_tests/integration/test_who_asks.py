@@ -23,6 +23,7 @@ from crowetrade_api.names import CHANGED_BY_ANNOTATION, GROUP, VERSION
 from crowetrade_operator import metrics
 from crowetrade_operator.admission.install import EARLIER_SECRET, NAME, WEBHOOKS, install
 from crowetrade_operator.admission.keys import CERTIFICATE, KEY, TOKEN, Keys, dns_name, path_of, read
+from crowetrade_operator.admission.server import MAX_CONNECTIONS
 from crowetrade_operator.cluster.client import Cluster
 from crowetrade_operator.cluster.resources import KILL_SWITCHES, RISK_LIMITS, STRATEGIES, VENUES, ApiResource
 from crowetrade_operator.cluster.secrets import SECRETS
@@ -407,7 +408,9 @@ async def test_nobody_else_names_anybody(case: str, asked: Asked) -> None:
 
 async def test_connections_that_ask_nothing_keep_nobody_out(asked: Asked) -> None:
     trusted = ssl.create_default_context(cadata=asked.keys.certificate)
-    writers = [(await asyncio.open_connection("localhost", asked.port, ssl=trusted))[1] for _ in range(100)]
+    writers = [
+        (await asyncio.open_connection("localhost", asked.port, ssl=trusted))[1] for _ in range(MAX_CONNECTIONS + 20)
+    ]
     name = await asked.limit()
     assert await asked.delete(ALICE, name) == 200
 
@@ -417,6 +420,32 @@ async def test_connections_that_ask_nothing_keep_nobody_out(asked: Asked) -> Non
     await until("it to be recorded", recorded)
     for writer in writers:
         writer.transport.abort()
+
+
+async def test_no_question_makes_room_for_another(asked: Asked) -> None:
+    """Each on a connection of its own, and none is answered before all are there."""
+    trusted = ssl.create_default_context(cadata=asked.keys.certificate)
+    names = [f"asked-{number}" for number in range(MAX_CONNECTIONS + 20)]
+    waiting = []
+    for name in names:
+        reader, writer = await asyncio.open_connection("localhost", asked.port, ssl=trusted)
+        item = {"kind": "RiskLimit", "metadata": {"name": name, "namespace": asked.desk.namespace, "uid": name}}
+        request = {"uid": name, "operation": "DELETE", "userInfo": {"username": ALICE}, "oldObject": item}
+        body = json.dumps({"request": {**request, "object": None}}).encode()
+        head = f"POST {path_of(asked.keys.token)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        waiting.append((reader, writer, body))
+    for _, writer, body in waiting:
+        writer.write(body)
+    for reader, writer, _ in waiting:
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.transport.abort()
+
+    async def recorded() -> bool:
+        return {name for _, name in await asked.requested()} == {*names}
+
+    await until("each to be recorded", recorded)
 
 
 async def test_the_job_makes_the_keys_once_and_tells_the_api_server(
