@@ -8,7 +8,7 @@ the highest value of a minute is one that was known for so long that the gateway
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -264,9 +264,12 @@ class Losses:
                 )
                 expect(at_ns - since <= SURE_NS or self._is_latched(watch, limit, by_any=True), "I14", text)
 
-    def day_is_marked(self, at_ns: int) -> None:
-        """I14: whoever is watched is measured from the day that it is."""
+    def day_is_marked(self, at_ns: int, pending: Collection[tuple[str, str]]) -> None:
+        """I14: whoever is watched is measured from the day that it is, except for those (`pending`) of whom the gateway
+        does not know yet what others brought who count with them from now on."""
         for watch in self.watches.values():
+            if watch.key in pending:
+                continue
             mark, day = self.marks.get(watch.key), trading_day(watch.rule.hours, watch.rule.day, at_ns)
             expect(mark is not None and mark.day == day, "I14", f"{watch.key} is not of {day}: {mark}")
 

@@ -326,7 +326,9 @@ class World:
         if process.token == self.newest_token() and process.quiet:
             self.accounts.losses.check(process.engine_ns)
             if process.state.live.configuration.revision == self.accounts.revision:
-                self.accounts.losses.day_is_marked(process.engine_ns)
+                watches = process.state.live.standing.watches.values()
+                pending = {(watch.rule.name, watch.subject) for watch in watches if watch.pending is not None}
+                self.accounts.losses.day_is_marked(process.engine_ns, pending)
         self._batches += 1
         if self._batches % STATUS_EVERY == 0 and process.quiet and process.token == self.newest_token():
             statuses.check(self, process)

@@ -513,6 +513,26 @@ def test_a_breach_whose_limit_is_there_is_not_cleared_at_the_venue(uid: str) -> 
     assert desk.latched == []
 
 
+def test_a_limit_that_comes_back_with_its_breach_cleared_begins_with_the_day_that_it_is() -> None:
+    """Nothing is marked before the day is known, where no mark of before is left."""
+    desk = _losing(DAILY)
+    desk.quote("1.08")
+    (name,) = desk.latched
+    desk.put(revision="r2")
+    desk.books.loss_marks.clear()
+    before = len(desk.events)
+
+    desk.put(loss_rule(DAILY), revision="r3", cleared_breaches={("loss", name): "looked at"})
+
+    marks = [event.loss_marked for event in desk.events[before:] if event.HasField("loss_marked")]
+    assert {mark.day for mark in marks} == {"2023-11-14"}
+    assert desk.latched == []
+    desk.quote("1.0701")
+    assert desk.latched == []
+    desk.quote("1.0699")
+    assert len(desk.latched) == 1, "it counts from when it was cleared"
+
+
 CLEARED_ELSEWHERE = {
     "at another RiskLimit": ("size", "this was asked for at RiskLimit size"),
     "at a RiskLimit that is not here": ("other", "this was asked for at RiskLimit other"),

@@ -364,7 +364,11 @@ def _start_again(turn: Turn, watch: Watch, limit: str) -> None:
     elif limit == max_order_to_trade_ratio.NAME:
         done = turn.books.tallies.of(watch.owners)
         baseline = baseline._replace(messages=done.messages, executions=done.executions)
-    _mark(turn, watch, baseline)
+    if baseline.calendar:
+        _mark(turn, watch, baseline)
+    else:
+        # The rule has just come into force, under the name of one that is gone: the first look marks its day.
+        watch.baseline = baseline
     turn.live.judging.settle = True
 
 
