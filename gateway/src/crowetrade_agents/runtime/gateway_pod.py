@@ -81,22 +81,22 @@ async def run_gateway(environment: Mapping[str, str]) -> None:
             if stop.is_set():
                 return
             stack.enter_context(counted_handshakes(identity))
-            # Before everything else: kill orders need neither bus nor journal.
-            await control.start()
-            log.info("control_listens", port=control.port)
-            # Recordings take their time; kill orders are obeyed meanwhile.
-            venue = await asyncio.to_thread(venue_of, file, environment, clock, keeper)
             trail = gateway_trail(file.namespace, file.name, pod.name, identity)
             refusals = Refusals(trail)
             if identity is not None:
                 identity.on_refusal(refusals.refused)
             if keeper is not None:
                 keeper.on_use(lambda new, old: trail.record(keys_used(file.namespace, file.name, new, old)))
+            # Before everything else: kill orders need neither bus nor journal.
+            await control.start()
+            log.info("control_listens", port=control.port)
             async with (
                 trail.writing(connecting(pod.nats_url, f"{pod.name}-audit", identity)),
                 refusals.telling(),
                 ended_when_set_back(clock, stop),
             ):
+                # Recordings take their time; kill orders are obeyed meanwhile.
+                venue = await asyncio.to_thread(venue_of, file, environment, clock, keeper)
                 await _trade(pod, file, venue, keeper, kills, clock, health, stop, identity, trail)
     finally:
         await cancelled(*watching)
