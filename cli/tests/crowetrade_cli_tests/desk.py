@@ -38,6 +38,7 @@ class Desk:
         self.journal = folder / "state" / "desk" / "sim-fx.journal"
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
+        self._reader: threading.Thread | None = None
         self._grew = threading.Condition()
 
     def write(self, *manifests: Object) -> None:
@@ -64,7 +65,8 @@ class Desk:
         with open(cwd / output, "wb") if output else nullcontext(subprocess.PIPE) as stdout:
             self.process = subprocess.Popen(command, cwd=cwd, stdout=stdout, stderr=subprocess.STDOUT, text=True)
         read = self.process.stdout or _followed(cwd / output, self.process)
-        threading.Thread(target=self._read, args=(read,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(read,), daemon=True)
+        self._reader.start()
 
     def _read(self, written: Iterable[str]) -> None:
         for line in written:
@@ -83,10 +85,14 @@ class Desk:
             return found()[times - 1]
 
     def interrupt(self) -> int:
-        """As Ctrl-C; the exit code."""
+        """As Ctrl-C; the exit code. All that it has written is in `lines` then."""
         assert self.process is not None
+        assert self._reader is not None
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(PATIENCE_SECONDS)
+        code = self.process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
+        assert not self._reader.is_alive(), "somebody keeps its output open"
+        return code
 
     def end(self) -> None:
         """Kills what still runs."""
