@@ -103,7 +103,7 @@ OTHERS: dict[str, dict[str, set[int]]] = {
     **{name: {} for name in ("bystander", "stranger", "Prometheus", "DNS", "Vault", "metadata")},
     **{name: {"operator": {8443}} for name in ("API server", "API server by IPv6", "internet")},
 }
-"""What of ours others reach. The API server asks the operator, and may be anywhere until the chart is told where."""
+"""What of ours others reach. The API server asks the operator, and may be anywhere until the chart's values name it."""
 OUR_PODS = [*OURS, "gateway elsewhere", "other gateway", "strategy elsewhere"]
 
 

@@ -270,9 +270,8 @@ async def test_a_cancel_that_has_left_while_the_bus_hangs_does_not_leave_again()
     running.cancel()
 
 
-async def test_what_a_breach_cancels_beside_a_batch_that_waits_leaves_at_once() -> None:
-    """A kill order blocks the strategy; what it sends all the same comes too late, once too often in a row."""
-    desk, journal = Desk(), slow_journal()
+async def _breach_beside_a_batch(desk: Desk, journal: SlowJournal) -> tuple[Gateway, Venue, asyncio.Task[None]]:
+    """Order 1 rests, order 2 waits for the journal, and one refusal too many in a row cancels what is open."""
     desk.put(loss_rule({"maxConsecutiveRejects": "1"}, on_breach="Cancel"))
     desk.order(1)
     desk.accepted(1)
@@ -280,9 +279,20 @@ async def test_what_a_breach_cancels_beside_a_batch_that_waits_leaves_at_once() 
     running = asyncio.create_task(actor.run())
     await actor.put(order(2))
     await settle()
-    actor.put_kill(kill(kill_pb2.KILL_MODE_BLOCK))
+    return actor, venue, running
+
+
+async def _too_late(actor: Gateway) -> None:
     for number in range(3, 6):
         await actor.put(commands.NewOrder(terms(number), START - 1, 0, START))
+
+
+async def test_what_a_breach_cancels_beside_a_batch_that_waits_leaves_at_once() -> None:
+    """A kill order blocks the strategy; what it sends all the same comes too late, once too often in a row."""
+    journal = slow_journal()
+    actor, venue, running = await _breach_beside_a_batch(Desk(), journal)
+    actor.put_kill(kill(kill_pb2.KILL_MODE_BLOCK))
+    await _too_late(actor)
 
     assert venue.sent == ["cancel 1"]
     journal.confirmation.set()
@@ -471,7 +481,7 @@ async def test_close_only_stops_what_does_not_reduce_and_has_not_left(held: str,
     await settle()
     running.cancel()
     assert venue.sent == sent
-    assert scenario.find(2).is_open is bool(sent)  # type: ignore[union-attr]
+    assert (cl_ord_id(2) in scenario.books.open) is bool(sent)
 
 
 async def test_close_only_stops_a_replacement_that_does_not_reduce_and_has_not_left() -> None:
@@ -491,16 +501,9 @@ async def test_close_only_stops_a_replacement_that_does_not_reduce_and_has_not_l
 
 async def test_what_has_not_left_is_over_before_what_waits_in_the_queue_is_refused() -> None:
     """Refusals in a row are a breach that cancels; of an order that never left there is nothing to cancel."""
-    desk, journal = Desk(), slow_journal()
-    desk.put(loss_rule({"maxConsecutiveRejects": "1"}, on_breach="Cancel"))
-    desk.order(1)
-    desk.accepted(1)
-    actor, venue = actor_of(desk, journal)
-    running = asyncio.create_task(actor.run())
-    await actor.put(order(2))
-    await settle()
-    for number in range(3, 6):
-        await actor.put(commands.NewOrder(terms(number), START - 1, 0, START))
+    journal = slow_journal()
+    actor, venue, running = await _breach_beside_a_batch(Desk(), journal)
+    await _too_late(actor)
 
     actor.put_kill(kill(kill_pb2.KILL_MODE_BLOCK))
 

@@ -249,7 +249,7 @@ def test_what_an_operator_had_told_and_not_kept_is_followed_and_what_it_had_not_
 
 @pytest.mark.parametrize("action", REQUESTS)
 def test_what_was_asked_for_says_nothing_of_what_is_there(action: audit_pb2.Action.ValueType) -> None:
-    """Something else may have refused it, and what became of it is told by itself."""
+    """Something else may have refused it, and what became of it has an event of its own."""
     asked = change_requested(LIMIT, LOOSER, "alice")
     assert asked is not None
     asked.action = action

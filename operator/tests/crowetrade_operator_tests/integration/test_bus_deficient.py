@@ -1,5 +1,5 @@
-"""A NATS of the user's own, as it comes, is told by its VenueConnections until it is set up as the chart sets up its
-own."""
+"""A NATS of the user's own, as it comes, is reported at its VenueConnections until it is set up as the chart sets up
+its own."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from crowetrade.audit.v1 import audit_pb2
-from crowetrade_process.audit.trail import Trail
 from crowetrade_process.identity.peer import Refusal
 from crowetrade_process.stopping import cancelled
 
@@ -16,12 +16,19 @@ SECONDS = 60.0
 """Between two records for one reason; what comes in between is counted in the next one."""
 
 
+class Recorder(Protocol):
+    """What is needed of a Trail."""
+
+    def record(self, event: audit_pb2.AuditEvent) -> None:
+        """Keeps the event."""
+
+
 class Refusals:
     """Records the peers that a process refuses."""
 
     def __init__(
         self,
-        trail: Trail,
+        trail: Recorder,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:

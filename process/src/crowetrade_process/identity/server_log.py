@@ -29,7 +29,7 @@ PLACE_SUFFIX = "-read"
 """Of the file beside the log that says how far it was read."""
 
 MAX_SAID = 512
-"""Characters of what the library says that are told; the end has the SHA-256 of the certificate."""
+"""Characters of the library's text that are reported; the end has the SHA-256 of the certificate."""
 
 _MAX_ADDRESS = 64
 _ERROR, _HANDSHAKE = " [ERR] ", " handshake error: "

@@ -1,4 +1,4 @@
-"""Refused peers are told at once, and then no more often than once a minute for each reason."""
+"""Refused peers are recorded at once, and then no more often than once a minute for each reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Time:
 
 def test_a_thousand_refusals_are_two_records() -> None:
     now, trail = [0.0], Recorded()
-    refusals = Refusals(trail, lambda: now[0])  # type: ignore[arg-type]
+    refusals = Refusals(trail, lambda: now[0])
     for _ in range(1000):
         refusals.refused(Refusal(Reason.EXPIRED, "it has expired"))
     refusals.refused(Refusal(Reason.REVOKED, "it was revoked"))
@@ -66,14 +66,14 @@ def test_a_thousand_refusals_are_two_records() -> None:
 
 def test_whose_certificate_was_believed_is_named() -> None:
     trail = Recorded()
-    Refusals(trail).record("NotPermitted", "no role", "spiffe://a/ns/b/sa/c")  # type: ignore[arg-type]
+    Refusals(trail).record("NotPermitted", "no role", "spiffe://a/ns/b/sa/c")
     (event,) = trail.events
     assert (event.actor, event.proof) == ("spiffe://a/ns/b/sa/c", audit_pb2.ACTOR_PROOF_CERTIFICATE)
 
 
 async def test_a_burst_and_then_silence_are_two_records() -> None:
     time, trail = Time(), Recorded()
-    refusals = Refusals(trail, lambda: time.now, time.sleep)  # type: ignore[arg-type]
+    refusals = Refusals(trail, lambda: time.now, time.sleep)
     async with refusals.telling():
         for number in range(3):
             refusals.record("Expired", f"number {number}", "spiffe://a/ns/b/sa/c")
@@ -92,7 +92,7 @@ async def test_a_burst_and_then_silence_are_two_records() -> None:
 
 async def test_each_reason_has_its_own_minute() -> None:
     time, trail = Time(), Recorded()
-    refusals = Refusals(trail, lambda: time.now, time.sleep)  # type: ignore[arg-type]
+    refusals = Refusals(trail, lambda: time.now, time.sleep)
     async with refusals.telling():
         refusals.record("Expired", "")
         due, woken = await time.asleep()
@@ -110,7 +110,7 @@ async def test_each_reason_has_its_own_minute() -> None:
 
 async def test_what_is_counted_at_the_end_is_recorded() -> None:
     time, trail = Time(), Recorded()
-    refusals = Refusals(trail, lambda: time.now, time.sleep)  # type: ignore[arg-type]
+    refusals = Refusals(trail, lambda: time.now, time.sleep)
     async with refusals.telling():
         for _ in range(3):
             refusals.record("Expired", "")

@@ -299,6 +299,17 @@ async def test_a_client_refuses_a_server_whose_certificate_is_revoked(what: str,
         server.stop()
 
 
+async def _refused_until_it_has_another_certificate(
+    client: BusClient, server: NatsServer, files: Path, reported: list[tuple[bool, str]]
+) -> None:
+    await until("it to be refused", lambda: any("is revoked" in why for _, why in reported), SECONDS)
+    assert not client.is_connected
+    write_identity(files, OURS.issue_to(NATS), OURS)
+    server.reload()
+    await until("another certificate to be taken", lambda: reported[-1] == (True, ""), SECONDS)
+    assert await answers(client)
+
+
 async def test_a_connection_to_a_server_ends_when_its_certificate_is_revoked(tmp_path: Path) -> None:
     stolen = OURS.issue_to(NATS)
     server = NatsServer(tmp_path, jetstream=False, tls=write_identity(tmp_path / "server", stolen, OURS))
@@ -311,12 +322,7 @@ async def test_a_connection_to_a_server_ends_when_its_certificate_is_revoked(tmp
     try:
         write_identity(strategy.directory, OURS.issue_to(STRATEGY), OURS, revocations=OURS.revocations(stolen))
         assert await strategy.identity.refresh()
-        await until("it to be refused", lambda: any("is revoked" in why for _, why in reported), SECONDS)
-        assert not client.is_connected
-        write_identity(tmp_path / "server", OURS.issue_to(NATS), OURS)
-        server.reload()
-        await until("another certificate to be taken", lambda: reported[-1] == (True, ""), SECONDS)
-        assert await answers(client)
+        await _refused_until_it_has_another_certificate(client, server, tmp_path / "server", reported)
     finally:
         await client.close()
         server.stop()
@@ -351,12 +357,7 @@ async def test_a_connection_to_a_server_ends_whose_certificate_is_revoked_while_
         if when == "again":
             revokes.set()
             await client.force_reconnect()
-        await until("it to be refused", lambda: any("is revoked" in why for _, why in reported), SECONDS)
-        assert not client.is_connected
-        write_identity(tmp_path / "server", OURS.issue_to(NATS), OURS)
-        server.reload()
-        await until("another certificate to be taken", lambda: reported[-1] == (True, ""), SECONDS)
-        assert await answers(client)
+        await _refused_until_it_has_another_certificate(client, server, tmp_path / "server", reported)
     finally:
         await client.close()
         server.stop()
